@@ -106,7 +106,10 @@ def _operation(path: str, method: str, operation: Mapping[str, Any]) -> Operatio
         ),
         body=tuple(word for content in body.values() for word in type_of(content["schema"])),
         answers=tuple(
-            Answer(str(status), tuple(type_of(answer["content"]["application/json"]["schema"])))
+            Answer(
+                str(status),
+                tuple(word for content in answer["content"].values() for word in type_of(content["schema"])),
+            )
             for status, answer in operation["responses"].items()
             if status != "default"
         ),

@@ -53,7 +53,7 @@ EXPORTS: Mapping[str, Export] = {
         HITS,
         "h",
         (
-            *("created_at", "request_id", "offer_name", "outcome", "reason", "location", "visitor_address"),
+            *("created_at", "request_id", "offer_name", "kind", "outcome", "reason", "location", "visitor_address"),
             *("user_agent", "referrer", "wait_ms"),
         ),
         frozenset({"offer_name", "outcome", "reason", "location", "visitor_address", "user_agent", "referrer"}),
@@ -105,12 +105,11 @@ async def read_lines(
 async def each_chunk(
     work: Callable[..., Awaitable[tuple[str, Place | None]]], export: Export, filters: Mapping[str, Any]
 ) -> AsyncIterator[str]:
-    """The header, then all lines. `work`: that of the database."""
-    yield export.header
-    place: Place | None = None
+    """The header with the first lines, then all others. `work`: that of the database."""
+    header, place = export.header, None
     while True:
         lines, place = await work(read_lines, export, filters, place)
-        if lines:
-            yield lines
+        yield header + lines
+        header = ""
         if place is None:
             return

@@ -1,7 +1,8 @@
 """/openapi.json: what quart-schema reads from the routes, and what it cannot read there."""
 
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 from quart import Quart
@@ -14,6 +15,15 @@ from daemon.control.access import Tokens
 from daemon.control.problems import CONTENT_TYPE, Problem
 
 _, PROBLEM_MODELS = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+
+
+V = TypeVar("V", bound=Callable[..., object])
+
+
+def returns_csv(view: V) -> V:
+    """Marks a resource whose answer is text/csv. It is the topmost decorator below the route's."""
+    view.returns_csv = True  # type: ignore[attr-defined]
+    return view
 
 
 class ApiDescription(OpenAPIProvider):
@@ -48,6 +58,9 @@ class ApiDescription(OpenAPIProvider):
         for operation in (operation for operations in paths.values() for operation in operations.values()):
             parts = (operation.get("description", "").strip(), (query and inspect.getdoc(query)) or "")
             operation["description"] = "\n\n".join(filter(None, parts))
+            if getattr(self._app.view_functions[rule.endpoint], "returns_csv", False):
+                content = {"text/csv": {"schema": {"type": "string"}}}
+                operation["responses"] = {"200": {"description": "Lines with a header", "content": content}}
         return paths, models
 
     def build_path_parameter(self, name: str, converter: BaseConverter) -> dict[str, Any]:

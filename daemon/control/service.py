@@ -14,7 +14,18 @@ from daemon.control.api import ControlContext, GetContext, TracerContext
 from daemon.control.connection import control_server
 from daemon.control.face import control_app
 from daemon.control.problems import not_ready
-from daemon.control.resources import direct_traces, ips, nodes, offers, pages, pools, statistics, status, traces
+from daemon.control.resources import (
+    direct_traces,
+    ips,
+    nodes,
+    offers,
+    pages,
+    pools,
+    reports,
+    statistics,
+    status,
+    traces,
+)
 from daemon.control.token_store import note_use
 from daemon.database.postgres import Database
 from daemon.errors import BadSettings, DatabaseUnavailable
@@ -39,6 +50,7 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     offers.blueprint,
     traces.blueprint,
     statistics.blueprint,
+    reports.blueprint,
     direct_traces.parallel_routes,
     direct_traces.trace_for_others_routes,
     pages.dashboard_routes,

@@ -42,13 +42,13 @@ TABLES = "select table_name from information_schema.tables where table_schema = 
 CRASHING = """
 import sys
 from daemon.__main__ import main
-from daemon.trace import backends
+from daemon.trace import local
 
 def proxy_of(settings, leased):
     password = settings.providers[leased.provider].password.get_secret_value()
     raise ValueError(f"cannot use {password} or {password!r} for {leased.address}")
 
-backends.proxy_of = proxy_of
+local.proxy_of = proxy_of
 sys.exit(main(sys.argv[1:]))
 """
 CRASHES = 6

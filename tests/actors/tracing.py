@@ -64,7 +64,7 @@ class Bench:
             self.proxy_timeouts.append(proxy_timeout_s)
             return await tracing(fetcher, proxy, walk, timeout_s)
 
-        monkeypatch.setattr("daemon.trace.backends.trace", trace)
+        monkeypatch.setattr("daemon.trace.local.trace", trace)
         self.proxies: list[ProxyAddress | UnusableProxy] = []
         self.timeouts: list[float] = []
         self.lease_ends: list[float] = []

@@ -34,7 +34,7 @@ from daemon.clock import Moment
 from daemon.journal.spool import Spool
 from daemon.pool.messages import Decision, Message
 from daemon.pool.pool import Pool
-from daemon.trace import backends
+from daemon.trace import local
 from tests.faults.mutants import MUTANTS
 from tests.faults.shift import Shift
 
@@ -116,7 +116,7 @@ def raise_on_messages(nth: Nth, report: Report) -> None:
 
 
 def raise_in_traces(nth: Nth, report: Report) -> None:
-    trace = vars(backends)["trace"]
+    trace = vars(local)["trace"]
     pauses.PAUSE_MAX_S = pauses.PAUSE_MIN_S
 
     async def raising(*args: Any, **values: Any) -> Any:
@@ -127,7 +127,7 @@ def raise_in_traces(nth: Nth, report: Report) -> None:
             raise RuntimeError(f"on purpose, in trace {n}")
         return result
 
-    setattr(backends, "trace", raising)  # noqa: B010 - mypy refuses to set an imported name
+    setattr(local, "trace", raising)  # noqa: B010 - mypy refuses to set an imported name
 
 
 def shift_wall_clock(shift: Shift) -> None:

@@ -91,6 +91,23 @@ async def test_an_offer_starts_in_the_browser_after_some_traces_that_needed_it()
     assert PROBED_EACH > 1
 
 
+WORKER = "new Worker(URL.createObjectURL(new Blob(['setTimeout(() => postMessage(1), 500)'])))"
+PAGES_ON_THE_REAL_CLOCK = {
+    "a worker": f"{WORKER}.onmessage = go",
+    "a database": "const opened = indexedDB.open('x'); opened.onsuccess = go",
+    "an idle page": "requestIdleCallback(go)",
+    "a frame": "requestAnimationFrame(go)",
+}
+
+
+async def test_a_page_is_given_real_time_for_what_knows_no_other() -> None:
+    async with tracing(tracer="browser") as (backend, _):
+        for name, script in PAGES_ON_THE_REAL_CLOCK.items():
+            first = says(f"<body><script>const go = () => {{ location = '{LANDING}' }}; {script}</script>")
+            async with net({"ads.example/start": first, "b.example/landed?cid=7": LANDED}) as here:
+                assert end_of(await traced(backend, here)) == LANDING, name
+
+
 PAGES_THAT_MISBEHAVE = {
     "alerts": "alert(1); confirm(2); prompt(3)",
     "asks before it is left": "onbeforeunload = (event) => { event.preventDefault(); return 'stay' }",

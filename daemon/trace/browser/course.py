@@ -15,11 +15,11 @@ from daemon.trace.browser.forwarder import Forwarder
 from daemon.trace.browser.net_errors import TOO_MANY_REDIRECTS, failure_of_error
 from daemon.trace.browser.relay import Fault
 from daemon.trace.page.html import Jump, Page
-from daemon.trace.walk.hops import Fetch, GaveUp, HopAnswer, HopFailure, Landed, LeftAt
+from daemon.trace.walk.hops import REDIRECT_STATUSES, Fetch, GaveUp, HopAnswer, HopFailure, Landed, LeftAt
 from daemon.trace.walk.steps import Step, Walk
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 from daemon.trace.wire.connection import HTTP_PORT, HTTPS_PORT
-from daemon.web.headers import RawHeaders, parsed
+from daemon.web.headers import RawHeaders, location_in, parsed, wire_url
 
 REPLACED_MAX = 20  # jumps by which one page replaces its own earlier one
 
@@ -165,3 +165,10 @@ class Course:
                 self._at, self._before = self._now(), (0.0, 0, 0)
         elif isinstance(step, Landed | GaveUp):
             self.end = step
+
+
+def follows(status: int, headers: RawHeaders, base: str, step: Fetch) -> bool:
+    """Whether the browser itself goes on as the walk has decided: to the http(s) URL of a redirect."""
+    location = location_in(headers) if status in REDIRECT_STATUSES else None
+    url = None if location is None else parsed(location, base)
+    return url is not None and wire_url(url.href) == step.url

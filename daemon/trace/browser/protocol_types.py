@@ -1,10 +1,25 @@
-"""Headers and cookies as the DevTools protocol has them, from and to those of the walk. Pure."""
+"""What the DevTools protocol calls headers, cookies, resources and navigations, from and to the walk's. Pure."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from daemon.trace.walk.cookies import Cookie
 
 Params = dict[str, Any]
+
+BLOCKED = frozenset({"Image", "Media", "Font", "Stylesheet", "TextTrack", "Prefetch", "Ping", "Manifest"})
+KINDS: Mapping[str, str] = {
+    "formSubmissionGet": "form",
+    "formSubmissionPost": "form",
+    "httpHeaderRefresh": "refresh-header",
+    "metaTagRefresh": "meta",
+}
+"""Reasons of Page.frameRequestedNavigation. Any other one is a script's."""
+
+PATTERNS = [
+    {"urlPattern": "*", "requestStage": "Request"},
+    {"urlPattern": "*", "resourceType": "Document", "requestStage": "Response"},
+]
 
 
 def raw_headers(headers: list[Params]) -> tuple[tuple[bytes, bytes], ...]:

@@ -11,40 +11,28 @@ script_unresolved.
 """
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 import trio
 
 from daemon.trace.browser.cdp import REFUSED, BrowserGone, Params
-from daemon.trace.browser.course import Course
+from daemon.trace.browser.course import Course, follows
 from daemon.trace.browser.forwarder import USER
 from daemon.trace.browser.net_errors import ABORTED
 from daemon.trace.browser.process import Tab
-from daemon.trace.browser.protocol_types import cookie_of, header_of, raw_headers
+from daemon.trace.browser.protocol_types import BLOCKED, KINDS, PATTERNS, cookie_of, header_of, raw_headers
 from daemon.trace.page.html import Jump
-from daemon.trace.walk.hops import REDIRECT_STATUSES, Fetch, GaveUp, Landed, LeftAt
+from daemon.trace.walk.hops import Fetch, GaveUp, Landed, LeftAt
 from daemon.trace.walk.steps import WEB_SCHEMES
 from daemon.web.app_links import web_page_of
-from daemon.web.headers import RawHeaders, location_in, parsed, wire_url
+from daemon.web.headers import RawHeaders, wire_url
 
 PAGE_S = 10.0
 MARGIN_MS = 250  # of the page's own time, for what is due at its end
-DWELL_S = 0.1  # of real time for a page at least: animation frames come in real time
+DWELL_S, WORKER_S = 0.3, 3.0  # of real time for a page, or one with a worker: frames and workers have no other
+TICK_S = 0.05  # of that time; as much of the page's own time passes then
 LEAVE_S = 1.0  # of real time for a navigation that the page has begun; one that a policy forbids never comes
 
-BLOCKED = frozenset({"Image", "Media", "Font", "Stylesheet", "TextTrack", "Prefetch", "Ping", "Manifest"})
-KINDS: Mapping[str, str] = {
-    "formSubmissionGet": "form",
-    "formSubmissionPost": "form",
-    "httpHeaderRefresh": "refresh-header",
-    "metaTagRefresh": "meta",
-}
-"""Reasons of Page.frameRequestedNavigation. Any other one is a script's."""
-
-_PATTERNS = [
-    {"urlPattern": "*", "requestStage": "Request"},
-    {"urlPattern": "*", "resourceType": "Document", "requestStage": "Response"},
-]
 _FRAMING = frozenset({b"content-encoding", b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
 
 
@@ -64,7 +52,7 @@ class Visit:
         self._how: tuple[str, str] = "", "script"  # where the page wants to go, and how
         self._is_leaving = False  # it has begun a navigation whose request has not paused yet
         self._own_url = ""  # of the page, with the fragment that it has set
-        self._dwells_until = 0.0  # for the page that is shown
+        self._dwells_until = self._page_ends_at = 0.0  # for the page that is shown
         self._is_lingering = False  # the page's time has passed; what real time brings is awaited until the deadline
         self._has_virtual_time = True
         self._time_command = 0  # the number of the last command for it
@@ -80,6 +68,7 @@ class Visit:
             "Page.navigatedWithinDocument": self._within_document,
             "Page.loadEventFired": self._loaded,
             "Emulation.virtualTimeBudgetExpired": self._settled,
+            "Target.attachedToTarget": self._attached,
             "Page.javascriptDialogOpening": self._dialog,
             "Inspector.targetCrashed": self._crashed,
             REFUSED: self._refused,
@@ -118,9 +107,10 @@ class Visit:
         await tab.send("Inspector.enable")
         await tab.send("Page.enable")
         await tab.send("Emulation.setFocusEmulationEnabled", enabled=True)
+        await tab.send("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
         if cookies := [cookie_of(cookie) for cookie in walk.jar.cookies()]:
             await tab.send("Network.setCookies", cookies=cookies)
-        await tab.call("Fetch.enable", patterns=_PATTERNS, handleAuthRequests=True)
+        await tab.call("Fetch.enable", patterns=PATTERNS, handleAuthRequests=True)
         self._frame = (await tab.call("Page.getFrameTree"))["frameTree"]["frame"]["id"]
         await self._navigate(fetch, walk.url if self._left is None else self._left.url)
 
@@ -201,7 +191,7 @@ class Visit:
                 base, step = course.url, course.answered(answer)
                 if not isinstance(step, Fetch):
                     return
-                if not _follows(status, headers, base, step):
+                if not follows(status, headers, base, step):
                     await self._tab.send("Fetch.failRequest", requestId=number, errorReason="Aborted")
                     await self._navigate(step)
                     return
@@ -212,7 +202,7 @@ class Visit:
         """The page is being loaded."""
         self._course.show(self._course.head(status, headers))
         self._is_lingering = False
-        self._deadline = min(trio.current_time() + PAGE_S, self._ends_at)
+        self._deadline = self._page_ends_at = min(trio.current_time() + PAGE_S, self._ends_at)
 
     async def _loading_failed(self, params: Params) -> None:
         course = self._course
@@ -268,10 +258,11 @@ class Visit:
         if self._is_shown:
             self._is_loaded = True
 
-    async def _run_time(self) -> None:
-        """Lets the page's time pass up to refresh_max_s; Emulation.virtualTimeBudgetExpired reports the end."""
-        wait_s = self._course.walk.limits.refresh_max_s
-        policy = {"policy": "pauseIfNetworkFetchesPending", "budget": wait_s * 1000 + MARGIN_MS}
+    async def _run_time(self, budget_ms: float | None = None) -> None:
+        """Lets the page's time pass, up to refresh_max_s; Emulation.virtualTimeBudgetExpired reports the end."""
+        if budget_ms is None:
+            budget_ms = self._course.walk.limits.refresh_max_s * 1000 + MARGIN_MS
+        policy = {"policy": "pauseIfNetworkFetchesPending", "budget": budget_ms}
         # The browser answers no command while a navigation of the tab waits for us.
         self._time_command = await self._tab.send("Emulation.setVirtualTimePolicy", **policy)
 
@@ -286,13 +277,17 @@ class Visit:
             await self._run_time()
         elif self._is_leaving or now < self._dwells_until:
             self._is_lingering = True
-            self._deadline = min(now + LEAVE_S if self._is_leaving else self._dwells_until, self._ends_at)
+            self._deadline = min(now + (LEAVE_S if self._is_leaving else TICK_S), self._ends_at)
         else:
             self._land()
 
     def _land(self) -> None:
         is_same = self._own_url and wire_url(self._own_url) == self._course.url
         self._course.land(url=self._own_url if is_same else "")
+
+    async def _attached(self, params: Params) -> None:
+        if "worker" in params["targetInfo"]["type"]:
+            self._dwells_until = trio.current_time() + WORKER_S
 
     async def _dialog(self, params: Params) -> None:
         """Nobody is there to agree to a question of the page."""
@@ -306,14 +301,11 @@ class Visit:
     async def _out_of_time(self) -> None:
         if self._course.answer is None:
             self._course.late()
+        elif self._is_lingering and not self._is_leaving and trio.current_time() < self._dwells_until:
+            self._is_lingering = False
+            self._deadline = self._page_ends_at
+            await self._run_time(TICK_S * 1000)
         elif self._is_lingering or (self._is_loaded and not self._has_virtual_time):
             self._land()
         else:
             self._course.land(f"the page did not settle within {PAGE_S:g} s")
-
-
-def _follows(status: int, headers: RawHeaders, base: str, step: Fetch) -> bool:
-    """Whether the browser itself goes on as the walk has decided: to the http(s) URL of a redirect."""
-    location = location_in(headers) if status in REDIRECT_STATUSES else None
-    url = None if location is None else parsed(location, base)
-    return url is not None and wire_url(url.href) == step.url
