@@ -55,7 +55,7 @@ def traces(
     until: To = None,
     offer: OfferFilter = None,
     status: Annotated[str | None, Parameter(metavar="S", help=f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}.")] = None,
-    country: Annotated[str | None, Parameter(metavar="C", help="Through IPs of this country.")] = None,
+    country: Annotated[str | None, Parameter(metavar="C", help="Only this country's; gb is uk, usa is us.")] = None,
     ip: Annotated[str | None, Parameter(metavar="A", help="Through the IP with this ADDRESS.")] = None,
     config: ConfigFile = None,
 ) -> None:

@@ -118,4 +118,5 @@ def test_traces_are_exported_with_their_filters(tracepool: Commands) -> None:
     ]
     assert len(rows) == 4
     assert len(tracepool("export", "traces", "--status", "failed").lines) == 1
+    assert len(tracepool("export", "traces", "--country", "UK").lines) == 3, "gb is uk"
     assert "allowed: pending" in tracepool("export", "traces", "--status", "done").err
