@@ -218,16 +218,28 @@ def test_an_external_script_is_needed_only_where_the_page_does_not_leave_without
     ],
 )
 def test_a_page_that_shows_much_stays_whatever_it_draws_and_measures(code: str) -> None:
-    page = "<body><script>document.onclick = () => { location = '/buy' };" + code + "</script>"
+    page = "<body><script>document.onclick = () => { location = '/buy' }</script><script>" + code + "</script>"
     assert landing(page) == "unresolved"
     assert landing(page, unknown_stay=True) == "unresolved"
     assert landing(page + "shoes " * 200, unknown_stay=True) == "stays"
     assert landing(page + "<script>location = '/b'</script>" + "shoes " * 200, unknown_stay=True) == "unresolved"
 
 
+def test_a_script_that_fails_before_it_leaves_is_unresolved_with_much_text_too() -> None:
+    page = (
+        "<body><script>document.createElement('canvas').getContext('2d').fillText('x', 1, 1); location = '/b'</script>"
+    )
+    assert landing(page + "shoes " * 200, unknown_stay=True) == "unresolved"
+
+
 @pytest.mark.parametrize("code", ["crypto.subtle.digest('SHA-1', 0)", "indexedDB.open('a')"])
 def test_what_a_bot_check_asks_is_unresolved_with_much_text_too(code: str) -> None:
-    page = "<body><script>document.onclick = () => { location = '/buy' };" + code + "</script>" + "shoes " * 200
+    page = (
+        "<body><script>document.onclick = () => { location = '/buy' }</script><script>"
+        + code
+        + "</script>"
+        + "shoes " * 200
+    )
     assert landing(page, unknown_stay=True, url="https://ads.example/") == "unresolved"
 
 

@@ -359,7 +359,10 @@ function runText(text) {
   page.running++;
   const failure = parseJson(host.script(stringify(text)));
   page.running--;
-  if (failure) report(null, split(failure, /\n/g)[0]);
+  if (failure) {
+    if (!page.missedToLeave && test(LEAVING, text)) page.missedToLeave = page.missed; // the rest of it might leave
+    report(null, split(failure, /\n/g)[0]);
+  }
   checkpoint();
 }
 
@@ -3081,7 +3084,7 @@ each(ownKeys(WAITING), (name) => {
 });
 expose("AbortSignal", class AbortSignal extends global.EventTarget {
   get aborted() { return own(this).aborted === true; }
-  static timeout() { return new global.AbortSignal(); }
+  static timeout() { awaits("AbortSignal.timeout"); return new global.AbortSignal(); }
 });
 expose("AbortController", class AbortController {
   constructor() { this.signal = new SignalOfTheWorld(); }
