@@ -19,6 +19,7 @@ from daemon.printable import one_line
 
 OfferFilter = Annotated[str | None, Parameter(name="--offer", metavar="X", help="Only this offer's.")]
 OUTCOMES = ("resolved", "fallback")
+KINDS = ("click", "repeat", "preview")
 STATUSES = ("pending", "processing", "completed", "failed", "timeout")
 
 
@@ -28,6 +29,7 @@ def hits(
     until: To = None,
     offer: OfferFilter = None,
     outcome: Annotated[str | None, Parameter(metavar="O", help="resolved or fallback.")] = None,
+    kind: Annotated[str | None, Parameter(metavar="K", help="click, repeat or preview.")] = None,
     reason: Annotated[str | None, Parameter(metavar="R", help="Fallbacks for this reason.")] = None,
     visitor: Annotated[str | None, Parameter(metavar="A", help="Clicks from this address.")] = None,
     config: ConfigFile = None,
@@ -42,7 +44,9 @@ def hits(
         tracepool export hits --offer summer-sale --outcome fallback --from 2h
     """
     _one_of("--outcome", outcome, OUTCOMES)
-    _print("hits", since, until, config, {"offer": offer, "outcome": outcome, "reason": reason, "visitor": visitor})
+    _one_of("--kind", kind, KINDS)
+    filters = {"offer": offer, "outcome": outcome, "kind": kind, "reason": reason, "visitor": visitor}
+    _print("hits", since, until, config, filters)
 
 
 def traces(
@@ -51,7 +55,7 @@ def traces(
     until: To = None,
     offer: OfferFilter = None,
     status: Annotated[str | None, Parameter(metavar="S", help=f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}.")] = None,
-    country: Annotated[str | None, Parameter(metavar="C", help="Through IPs of this country.")] = None,
+    country: Annotated[str | None, Parameter(metavar="C", help="Only this country's; gb is uk, usa is us.")] = None,
     ip: Annotated[str | None, Parameter(metavar="A", help="Through the IP with this ADDRESS.")] = None,
     config: ConfigFile = None,
 ) -> None:

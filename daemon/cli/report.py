@@ -13,13 +13,13 @@ from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, work
 from daemon.control.report_groups import KEYS, Figures, cells_of, columns_of, window_of_texts
 from daemon.control.reports import Group, Report, newest_click, read_report
 from daemon.database.spreadsheets import write_line
-from daemon.errors import BadInput
+from daemon.errors import BadInput, DatabaseBusy, TheirFault
 from daemon.logbook.filter import since_of
 from daemon.settings.model import Settings
 
 From = Annotated[str | None, Parameter(name="--from", metavar="T", help="90s, 10m, 2h, 7d ago, a date, or a time.")]
 To = Annotated[str | None, Parameter(name="--to", metavar="T", help="The same; a date includes that day. Else now.")]
-COLUMNS = ("clicks", "landed", "%", "fallbacks", "p50 ms", "p95 ms", "traces", "bytes", "cost")
+COLUMNS = ("clicks", "landed", "%", "fallbacks", "repeats", "previews", "p50 ms", "p95 ms", "traces", "bytes", "cost")
 STATEMENT_S_MAX = 600.0
 GROUPINGS = tuple(key for key in KEYS if key is not None)
 
@@ -39,7 +39,8 @@ def report(
     last 7 days. Days are UTC, as in status; so are dates and times without a zone.
 
     "landed" are the clicks that were redirected to the landing page, "%" is their
-    share, "fallbacks" has the others by reason. "p50 ms" and "p95 ms" are waits of
+    share, "fallbacks" has the others by reason. "repeats" of a click and "previews"
+    of a link are no clicks, and are in no other figure. "p50 ms" and "p95 ms" are waits of
     visitors: half and 95% of them waited no longer. "bytes" went through proxies
     in both directions, and "cost" is at the price_per_gb of the time.
 
@@ -59,7 +60,12 @@ def report(
         raise BadInput(f"--by is {by!r}; allowed: {', '.join(GROUPINGS)}")
     window = window_of_texts(since, until, datetime.now(UTC), since_of)
     settings = settings_of(config)
-    found = work(settings, read_report, wanted, window, STATEMENT_S_MAX)
+    try:
+        found = work(settings, read_report, wanted, window, STATEMENT_S_MAX)
+    except DatabaseBusy as e:
+        if "statement timeout" not in str(e):
+            raise
+        raise TheirFault(f"{e}: choose a shorter time with --from and --to") from None
     if as_json:
         say_json(_json(found))
     elif as_csv:
@@ -93,7 +99,7 @@ def _cells(of: Figures) -> tuple[object, ...]:
     share = f"{100 * of.landed / of.clicks:.1f}" if of.clicks else None
     waits = (None if ms is None else round(ms) for ms in (of.wait_p50_ms, of.wait_p95_ms))
     size = size_in_words(of.bytes_received + of.bytes_sent)
-    return of.clicks, of.landed, share, fallbacks, *waits, of.traces, size, dollars(of.cost)
+    return of.clicks, of.landed, share, fallbacks, of.repeats, of.previews, *waits, of.traces, size, dollars(of.cost)
 
 
 def _say_csv(found: Report) -> None:

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -93,6 +94,7 @@ def purposes_in(headers: RawHeaders) -> frozenset[str]:
     return PURPOSES.intersection(word.strip().decode("latin-1") for word in words)
 
 
+@lru_cache(maxsize=1_024)  # few different browsers send most of the clicks
 def is_preview_robot(user_agent: str | None) -> bool:
     if not user_agent:
         return False

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from daemon.control.listings import HITS, TRACES, Listing, conditions_of
+from daemon.countries import canonical, names_of
 from daemon.database.postgres import Connection
 from daemon.database.spreadsheets import FORMULA_STARTS, write_line
 from daemon.database.sql import literal
 
-LINES = 2_000
+LINES = 500
 
 _STARTS = literal("^[" + "".join(start for start in FORMULA_STARTS if start != "-") + "-]")
 
@@ -53,7 +54,7 @@ EXPORTS: Mapping[str, Export] = {
         HITS,
         "h",
         (
-            *("created_at", "request_id", "offer_name", "outcome", "reason", "location", "visitor_address"),
+            *("created_at", "request_id", "offer_name", "kind", "outcome", "reason", "location", "visitor_address"),
             *("user_agent", "referrer", "wait_ms"),
         ),
         frozenset({"offer_name", "outcome", "reason", "location", "visitor_address", "user_agent", "referrer"}),
@@ -105,10 +106,17 @@ async def read_lines(
 async def each_chunk(
     work: Callable[..., Awaitable[tuple[str, Place | None]]], export: Export, filters: Mapping[str, Any]
 ) -> AsyncIterator[str]:
-    """The header with the first lines, then all others. `work`: that of the database."""
+    """The header with the first lines, then all others. `work`: that of the database.
+
+    `filters`: those of the listing, and `country`, which means all spellings of it.
+    """
+    country = filters.get("country")
+    wanted = {name: value for name, value in filters.items() if name != "country"}
+    if country is not None:
+        wanted["countries"] = names_of(canonical(country))
     header, place = export.header, None
     while True:
-        lines, place = await work(read_lines, export, filters, place)
+        lines, place = await work(read_lines, export, wanted, place)
         yield header + lines
         header = ""
         if place is None:

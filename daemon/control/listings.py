@@ -80,7 +80,7 @@ TRACES = Listing(
         "offer": "coalesce(h.offer_name, o.offer_name) = {}::text",
         "status": "t.status = {}::text",
         "ip": "t.ip_assigned = {}::text",
-        "country": "t.target_country = {}::text",
+        "countries": "lower(btrim(t.target_country)) = any({}::text[])",
         "batch": "(t.priority > 0) = {}::boolean",
     },
 )

@@ -11,6 +11,7 @@ By = Literal["offer", "country", "provider", "day", "reason"]
 Source = Literal["traffic", "active_trace_requests"]
 
 LANDED = "landed"  # in place of a reason
+REPEAT, PREVIEW = "#repeat", "#preview"  # likewise, of hits that are no clicks: hits.kind after a #
 DAYS = 7  # of a report without a beginning
 KEYS: Mapping[By | None, tuple[str, ...]] = {
     None: ("offer", "country"),
@@ -98,11 +99,16 @@ def source_of(by: By | None, window: Window) -> Source:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of a group. Waits are null without clicks; `cost` in US dollars."""
+    """The figures of a group. Waits are null without clicks; `cost` in US dollars.
+
+    `repeats`, `previews`: requests that are no clicks of their own, and are in no other figure.
+    """
 
     clicks: int = 0
     landed: int = 0
     fallbacks: dict[str, int] = field(default_factory=dict)
+    repeats: int = 0
+    previews: int = 0
     wait_p50_ms: float | None = None
     wait_p95_ms: float | None = None
     traces: int = 0
@@ -112,10 +118,11 @@ class Figures:
 
 
 def clicks_of(row: Mapping[str, Any]) -> Figures:
-    """`row`: `reasons` with the clicks by reason, or LANDED, and `waits` with p50 and p95."""
-    fallbacks = {reason: count for reason, count in sorted(row["reasons"].items()) if reason != LANDED}
+    """`row`: `reasons` with the hits by reason, LANDED, REPEAT or PREVIEW, and `waits` with p50 and p95."""
+    reasons = dict(row["reasons"])
+    landed, repeats, previews = (reasons.pop(word, 0) for word in (LANDED, REPEAT, PREVIEW))
     p50, p95 = (None if ms is None else round(ms, 1) for ms in row["waits"] or (None, None))
-    return Figures(row["clicks"], row["reasons"].get(LANDED, 0), fallbacks, p50, p95)
+    return Figures(row["clicks"], landed, dict(sorted(reasons.items())), repeats, previews, p50, p95)
 
 
 def with_traces(figures: Figures, row: Mapping[str, Any] | None) -> Figures:

@@ -1,7 +1,8 @@
 """Reports: clicks, fallbacks, waits, traces, bytes and cost by group. A unit of work.
 
 PostgreSQL does all sums; sorts and joins that exceed its work_mem use its temporary files. The SQL is made of the
-constants here. A click counts when it was answered, a trace when it ended. The country of a click is that of its trace,
+constants here. A click counts when it was answered, a trace when it ended; repeats and
+previews (hits.kind) are counted apart. The country of a click is that of its trace,
 else that of its offer.
 """
 
@@ -24,7 +25,8 @@ _CLICK_KEYS = {
     "country": _COUNTRY.format("coalesce(t.target_country, o.target_country)"),
     "provider": "t.provider",
     "day": "(h.created_at at time zone 'utc')::date::text",
-    "reason": "case when h.outcome = 'resolved' then $4 else coalesce(h.reason, 'unknown') end",
+    "reason": """case when h.kind <> 'click' then null when h.outcome = 'resolved' then $4
+                   else coalesce(h.reason, 'unknown') end""",
 }
 _TRACE_KEYS = {
     "offer": "coalesce(o.offer_name, gone.offer_name)",
@@ -44,22 +46,23 @@ _HIT_OF_TRACE = """
               and h.created_at < $2::timestamptz + interval '1 hour'"""
 # The groups with the most clicks, after the total.
 _CLICKS = """
-with clicks as materialized (
-    select {first} as first, {second} as second, {reason} as reason, h.wait_ms
+with answered as materialized (
+    select {first} as first, {second} as second, coalesce({reason}, '#' || h.kind) as reason,
+           case when h.kind = 'click' then h.wait_ms end as wait_ms
     from hits h left join offers o on o.id = h.offer_id {join}
     where h.created_at >= $1::timestamptz and h.created_at < $2::timestamptz
 ), by_reason as (
-    select first, second, reason, count(*) as clicks from clicks group by 1, 2, 3
+    select first, second, reason, count(*) as hits, count(wait_ms) as clicks from answered group by 1, 2, 3
 ), by_group as (
-    select first, second, sum(clicks)::bigint as clicks, jsonb_object_agg(reason, clicks) as reasons
+    select first, second, sum(clicks)::bigint as clicks, jsonb_object_agg(reason, hits) as reasons
     from by_reason group by 1, 2
 ), waits as (
     select first, second, percentile_cont(array[0.5, 0.95]) within group (order by wait_ms) as waits
-    from clicks group by 1, 2
+    from answered group by 1, 2
 ), total as (
-    select sum(clicks)::bigint as clicks, (select jsonb_object_agg(reason, clicks) from (
-               select reason, sum(clicks)::bigint as clicks from by_reason group by 1) r) as reasons,
-           (select percentile_cont(array[0.5, 0.95]) within group (order by wait_ms) from clicks) as waits,
+    select sum(clicks)::bigint as clicks, (select jsonb_object_agg(reason, hits) from (
+               select reason, sum(hits)::bigint as hits from by_reason group by 1) r) as reasons,
+           (select percentile_cont(array[0.5, 0.95]) within group (order by wait_ms) from answered) as waits,
            (select count(*) from by_group) as groups
     from by_reason
 )
@@ -147,7 +150,7 @@ async def _clicks(
         limit=GROUPS_MAX,
     )
     total, *rows = await _fetch(conn, limit_s, _known(statement), window.since, window.until)
-    if not total["clicks"]:
+    if total["reasons"] is None:
         return {}, Figures(), 0
     return (
         {(row["first"], row["second"]): clicks_of(_read(row)) for row in rows},

@@ -79,6 +79,8 @@ def _answer(story: Story) -> Iterator[str]:
     if answer.outcome == "left":
         yield _line("left", f"the visitor closed the connection{waited}, before there was an answer")
         return
+    if answer.kind == "repeat":
+        yield _line("repeat", "the same click again: it got the answer of the first one, and used no IP")
     if answer.added or answer.replaced:
         yield _line("added", _params(answer.added))
     if answer.replaced:

@@ -19,6 +19,7 @@ WHY = {
     "trace_failed": "the trace ended without a landing page",
     "overload": "more clicks arrived than trace.workers and the queue of jobs can take",
     "starting": "the daemon was starting and could not trace yet",
+    "preview": "no visitor has clicked: it was HEAD, or the preview of a link, and used no IP",
     "unknown_offer": "no offer has the name that the click gave",
     "paused": "the offer is paused",
     "bad_offer": "none of the offer's tracking URLs is usable",
@@ -93,7 +94,7 @@ class Trace:
 class Answered:
     """`added`: parameters that the landing URL, or for a fallback the tracking URL, did not have.
 
-    `replaced`: parameters that it had with another value; the new value is shown.
+    `replaced`: parameters that it had with another value; the new value is shown. `kind`: as in hits.
     """
 
     outcome: str
@@ -104,6 +105,7 @@ class Answered:
     replaced: Params
     waited_ms: float | None
     at: str | None
+    kind: str = "click"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +255,7 @@ def _answered(hit: Mapping[str, Any], click: Mapping[str, Any], trace: Trace | N
         replaced={name: value for name, value in now.items() if name in before and before[name] != value},
         waited_ms=hit.get("wait_ms", click.get("wait_ms")),
         at=_instant(hit.get("created_at")) or click.get("ts"),
+        kind=hit.get("kind") or "click",
     )
 
 

@@ -109,8 +109,7 @@ def _fallbacks_high(f: Figures) -> Iterator[Advice]:
     yield Advice(
         "fallbacks_high",
         severity if clicks >= CLICKS_SURE else Severity.INFO,
-        f"{fallbacks} of the last minute's {clicks} clicks ({percent:.0f}%) fell back to their tracking URL, most of "
-        f"them because {why}.",
+        f"{fallbacks} of the last minute's {clicks} clicks ({percent:.0f}%) fell back, most of them because {why}.",
         f"more than {FALLBACKS_MAX_PERCENT:g}% of the last minute's clicks are fallbacks",
         {"clicks": clicks, "fallbacks": fallbacks, "fallback_percent": round(percent, 1)}
         | {f"fallbacks_{name}": count for name, count in sorted(f.clicks.fallbacks.items())},

@@ -1,6 +1,7 @@
 """Visitors as a process, for containers: `python -m tests.acceptance.knock PORT PATH PER_S`.
 
-Sends requests at an even pace, each on a new connection, until standard input ends; then prints a JSON line for each.
+Sends requests at an even pace, each on a new connection and with a `gclid` of its own, until standard input ends; then
+prints a JSON line for each.
 """
 
 import http.client
@@ -38,6 +39,10 @@ def knock(port: int, path: str) -> Knock:
         connection.close()
 
 
+def knock_once(knocks: list[Knock], port: int, path: str) -> None:
+    knocks.append(knock(port, path))
+
+
 def main() -> None:
     port, path, per_s = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     knocks: list[Knock] = []
@@ -51,7 +56,7 @@ def main() -> None:
     visitors: list[threading.Thread] = []
     began_s = time.monotonic()
     while not ended.wait(max(0.0, began_s + len(visitors) / per_s - time.monotonic())):
-        visitors.append(threading.Thread(target=lambda: knocks.append(knock(port, path))))
+        visitors.append(threading.Thread(target=knock_once, args=(knocks, port, f"{path}&gclid={len(visitors)}")))
         visitors[-1].start()
     for visitor in visitors:
         visitor.join()

@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.root]  # booting a container
 
 UNIT, SOCKET = "tracepool.service", "tracepool.socket"
 ETC, UNITS = "/etc/tracepool", "/etc/systemd/system"
-CLICK = "/track-hit?offer=summer-sale&gclid=7"
+OFFER_PATH = "/track-hit?offer=summer-sale"
+CLICK = f"{OFFER_PATH}&gclid=7"
 EXPOSURE_MAX = 1.5
 CLICKS_PER_S = 25.0
 PASSWORD = "sesame-of-the-operator"
@@ -95,7 +96,7 @@ def settings(machine: Container, text: str) -> None:
 def knocking(machine: Container) -> Iterator[list[Knock]]:
     """Send clicks during the block; the list has them afterwards."""
     knocks: list[Knock] = []
-    command = [sys.executable, "-m", "tests.acceptance.knock", "8080", CLICK, str(CLICKS_PER_S)]
+    command = [sys.executable, "-m", "tests.acceptance.knock", "8080", OFFER_PATH, str(CLICKS_PER_S)]
     with machine.visitor(*command) as visitors:
         yield knocks
         lines, _ = visitors.communicate()

@@ -21,7 +21,7 @@ from tests.bench.scene import BenchmarkBroke, Scene
 from tests.fakes.chains import Replies, says
 from tests.fakes.net import fetcher, net
 from tests.fakes.origins import redirect
-from tests.integration.tracers import browser_running, tracer_settings
+from tests.support.tracers import browser_running, tracer_settings
 
 AT_ONCE, MEMORY_AT_ONCE = 8, 20
 HALF = 0.5

@@ -20,7 +20,7 @@ from daemon.trace.browser.tracing import browse
 from daemon.trace.walk.steps import Identity, Landed, Limits, Walk
 from tests.fakes.net import START, fetcher, net
 from tests.fakes.origins import Reply, page, redirect, reply
-from tests.integration.tracers import browser_running
+from tests.support.tracers import browser_running
 
 CANARY = "127.0.0.1:9999"
 IDLE_S = 3.0  # for what a browser does by itself

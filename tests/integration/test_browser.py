@@ -29,7 +29,7 @@ from tests.fakes.chains import LANDED, LANDING, says
 from tests.fakes.net import START, Net, context_for, fetcher, net, ports_of
 from tests.fakes.origins import SILENT, Reply, origin, page, redirect, reply
 from tests.fakes.socks import SocksProxy, socks_proxy
-from tests.integration.tracers import browser_or_skip, browser_running, tracer_settings
+from tests.support.tracers import browser_or_skip, browser_running, tracer_settings
 from tests.support.waiting import until, wait_until
 
 Replies = dict[str, Reply | list[Reply]]

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tests.integration.tracers import browser_or_skip
 from tests.support.needs import need
+from tests.support.tracers import browser_or_skip
 
 
 @pytest.mark.slow

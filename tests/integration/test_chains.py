@@ -8,8 +8,9 @@ from daemon.trace.walk.steps import WEB_SCHEMES, Landed
 from tests.fakes.chains import CHAINS, JUMP, LANDED, META, MIXED, Chain, form, says
 from tests.fakes.net import LIMITS, net, traced
 from tests.fakes.origins import Reply, page, redirect, reply
-from tests.integration.tracers import backend_of, traced_by, tracer_settings
+from tests.integration.tracers import backend_of, traced_by
 from tests.integration.whole_path import whole_path
+from tests.support.tracers import tracer_settings
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
 

@@ -19,7 +19,8 @@ from daemon.trace.walk.steps import GaveUp, Hop, Landed, Limits, Walk
 from daemon.trace.walk.verdicts import Verdict
 from tests.fakes.net import AUTHORITY, context_for, fetcher
 from tests.fakes.wire import free_port, listening
-from tests.integration.tracers import IDENTITY, LEASE, service_settings, traced_by, tracer_face, tracer_settings
+from tests.integration.tracers import IDENTITY, LEASE, service_settings, traced_by, tracer_face
+from tests.support.tracers import tracer_settings
 
 LANDING = "https://shop.example/?a=1"
 OTHERS_WORDS: dict[str, Any] = {

@@ -17,7 +17,8 @@ from tests.fakes.net import START, net
 from tests.fakes.origins import Reply, page, redirect, reply
 from tests.fakes.proxies import proxy
 from tests.fakes.wire import free_port
-from tests.integration.tracers import backend_of, traced_by, tracer_settings
+from tests.integration.tracers import backend_of, traced_by
+from tests.support.tracers import tracer_settings
 
 BACKENDS = ("local", "service", "browser")
 SECURE = "https://secure.example/"

@@ -14,7 +14,8 @@ from tests.fakes.net import START, net
 from tests.fakes.origins import Reply, page, redirect
 from tests.fakes.wire import free_port
 from tests.integration.control_faces import Served
-from tests.integration.tracers import TOKEN, tracer_face, tracer_settings
+from tests.integration.tracers import tracer_face
+from tests.support.tracers import TOKEN, tracer_settings
 from tests.support.waiting import until
 
 CHAIN: dict[str, Reply | list[Reply]] = {

@@ -1,7 +1,5 @@
 """All tracers, so that one test runs with each: the local one, the control face of a tracer daemon, the browser."""
 
-import base64
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from math import inf
@@ -9,8 +7,6 @@ from typing import Any
 
 import trio
 import trio.testing
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import load_pem_x509_certificate
 
 from daemon.control.api import TracerContext
 from daemon.control.service import ControlFace
@@ -20,28 +16,16 @@ from daemon.http.listeners import open_control
 from daemon.providers.proxies import LeasedProxy, Login
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.trace.browser.browser import Browser
-from daemon.trace.browser.command import PACKAGE, browser_program
 from daemon.trace.local import LocalBackend
 from daemon.trace.service import ServiceBackend
 from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import Identity, Limits, Walk
-from tests.fakes.net import ISSUER, START, fetcher
+from tests.fakes.net import START, fetcher
 from tests.integration.control_faces import Served
-from tests.support.needs import need
+from tests.support.tracers import TOKEN, browser_running
 
-TOKEN = "a-token-for-the-tracer"
 LEASE = "6f1c/1"
 IDENTITY = Identity("tester/1", "en", "https://referrer.example/")
-
-
-def tracer_settings(providers: dict[str, Any] | None = None, **trace: Any) -> Settings:
-    return Settings(
-        role="tracer",
-        control={"bind": "127.0.0.1:0", "token": TOKEN},
-        trace={"allow_private": True, "hop_timeout_s": 5, "connect_timeout_s": 2, "timeout_s": 20} | trace,
-        providers=providers or {},
-    )
 
 
 def service_settings(url: str, token: str = TOKEN, **trace: Any) -> Settings:
@@ -84,26 +68,6 @@ async def backend_of(name: str, settings: Settings) -> AsyncIterator[LocalBacken
             yield service
         finally:
             await service.aclose()
-
-
-def browser_or_skip() -> str:
-    """The browser's program."""
-    return browser_program() or need(PACKAGE)
-
-
-@asynccontextmanager
-async def browser_running(live: LiveSettings) -> AsyncIterator[Browser]:
-    """A browser that trusts the certificates of tests/fakes/net.py."""
-    browser_or_skip()
-    key = load_pem_x509_certificate(ISSUER.cert_pem.bytes()).public_key()
-    digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
-    trusting = f"--ignore-certificate-errors-spki-list={base64.b64encode(digest).decode()}"
-    async with trio.open_nursery() as nursery:
-        browser = Browser(live, arguments=(trusting,))
-        nursery.start_soon(browser.run)
-        await trio.testing.wait_all_tasks_blocked()
-        yield browser
-        nursery.cancel_scope.cancel()
 
 
 async def traced_by(

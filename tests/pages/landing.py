@@ -20,9 +20,9 @@ from daemon.trace.walk.steps import Identity, Landed, Limits, Walk
 from tests.fakes.net import context_for, fetcher
 from tests.fakes.proxies import proxy
 from tests.fakes.wire import listening
-from tests.integration.tracers import browser_running, tracer_settings
 from tests.pages.chromium import USER_AGENT
 from tests.pages.corpus import JumpPage, Sent
+from tests.support.tracers import browser_running, tracer_settings
 
 ENGINES = 2
 TRACES_MAX = 4

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.tracers import browser_or_skip
 from tests.pages.chromium import judge_all
 from tests.pages.corpus import corpus
 from tests.pages.landing import Traced, trace_all
 from tests.pages.shares import outcome_of
+from tests.support.tracers import browser_or_skip
 
 PAGES = corpus()
 

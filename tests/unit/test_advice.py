@@ -157,8 +157,7 @@ def test_more_than_a_tenth_of_fallbacks_is_told_with_the_main_reason() -> None:
     advice = only(figures(clicks=clicked(100, no_ip=9, deadline=2)))
     assert (advice.code, advice.severity) == ("fallbacks_high", Severity.WARNING)
     assert advice.sentence == (
-        "11 of the last minute's 100 clicks (11%) fell back to their tracking URL, most of them because no IP became "
-        "available in time."
+        "11 of the last minute's 100 clicks (11%) fell back, most of them because no IP became available in time."
     )
     assert advice.numbers["fallbacks_deadline"] == 2
     assert advice.command == "tracepool plan --from-history"

@@ -205,6 +205,64 @@ def test_an_external_script_is_needed_only_where_the_page_does_not_leave_without
     assert landing(later, fetches_left=3, harmless_hosts=("ads.example",)) == "/b"
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "document.createElement('canvas').getContext('2d').fillText('x', 0, 0)",
+        "new Intl.NumberFormat('de-DE').format(12.5)",
+        "customElements.define('a-b', class extends HTMLElement {})",
+        "getComputedStyle(document.body).color",
+        "performance.getEntriesByType('resource')",
+        "document.body.attachShadow({mode: 'open'})",
+        "['ä', 'z'].sort((a, b) => a.localeCompare(b))",
+    ],
+)
+def test_a_page_that_shows_much_stays_whatever_it_draws_and_measures(code: str) -> None:
+    page = "<body><script>document.onclick = () => { location = '/buy' }</script><script>" + code + "</script>"
+    assert landing(page) == "unresolved"
+    assert landing(page, unknown_stay=True) == "unresolved"
+    assert landing(page + "shoes " * 200, unknown_stay=True) == "stays"
+    assert landing(page + "<script>location = '/b'</script>" + "shoes " * 200, unknown_stay=True) == "unresolved"
+
+
+def test_a_script_that_fails_before_it_leaves_is_unresolved_with_much_text_too() -> None:
+    page = (
+        "<body><script>document.createElement('canvas').getContext('2d').fillText('x', 1, 1); location = '/b'</script>"
+    )
+    assert landing(page + "shoes " * 200, unknown_stay=True) == "unresolved"
+
+
+@pytest.mark.parametrize("code", ["crypto.subtle.digest('SHA-1', 0)", "indexedDB.open('a')"])
+def test_what_a_bot_check_asks_is_unresolved_with_much_text_too(code: str) -> None:
+    page = (
+        "<body><script>document.onclick = () => { location = '/buy' }</script><script>"
+        + code
+        + "</script>"
+        + "shoes " * 200
+    )
+    assert landing(page, unknown_stay=True, url="https://ads.example/") == "unresolved"
+
+
+def test_texts_are_compared_as_in_browsers() -> None:
+    assert script("location = '/' + ['b', 'B', 'a-c', 'ab', 'C', '_'].sort((a, b) => a.localeCompare(b)).join('')") == (
+        "/_a-cabbBC"
+    )
+    assert script("location = '/' + 'a'.localeCompare('B', undefined, {numeric: true})") == "unresolved"
+    assert script("location = '/' + 'é'.localeCompare('z')") == "unresolved"
+    assert script("location = '/' + 'I'.toLocaleLowerCase('tr')") == "unresolved"
+
+
+def test_the_navigation_entry_is_that_of_a_first_visit() -> None:
+    code = "const n = performance.getEntriesByType('navigation')[0]; location = '/' + n.type + n.serverTiming.length"
+    assert script(code) == "/navigate0"
+    assert script("location = '/' + performance.getEntriesByType('navigation')[0].transferSize") == "unresolved"
+
+
+def test_an_import_may_leave_whatever_the_words_of_the_page() -> None:
+    assert landing("<script>import('/m.js').then(m => m.go())</script>") == "unresolved"
+    assert landing("<script type=module>import '/m.js'</script>") == "unresolved"
+
+
 def test_the_outcome_is_json_of_a_page_outcome() -> None:
     answer = outcome_of(
         template(), msgspec.json.encode(PageRequest(HERE, "<script>location = 1</script>", "utf-8", True))

@@ -208,3 +208,9 @@ def test_a_page_that_may_go_on_says_what_found_that_out_and_why() -> None:
     lines = list(render_story(story))
     assert "  hop 1      at 0 ms for 9 ms: 200 script (engine), 0.0 KB in, 0.0 KB out: https://ads.example/go" in lines
     assert "             where the page goes on is not certain: fetch, and more" in lines
+
+
+def test_a_repeat_is_told_as_one() -> None:
+    said = "  repeat     the same click again: it got the answer of the first one, and used no IP"
+    assert said in render_story(story(None, {**HIT, "kind": "repeat"}))
+    assert said not in render_story(story(None, HIT))

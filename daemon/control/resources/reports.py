@@ -18,6 +18,7 @@ from daemon.control.problems import ProblemRaised
 from daemon.control.report_groups import By, Window, window_of
 from daemon.control.reports import read_report
 from daemon.errors import DatabaseUnavailable
+from daemon.journal.entries import HitKind
 
 STATEMENT_S_MAX = 60.0  # a report has two statements, and an answer 150 s
 AT_ONCE_MAX = 2
@@ -34,11 +35,16 @@ class ReportQuery:
 
 @dataclass(frozen=True, slots=True)
 class ReportFigures:
-    """`landed` and `fallbacks` (by reason) add up to `clicks`. Waits are null without clicks; `cost` in US dollars."""
+    """`landed` and `fallbacks` (by reason) add up to `clicks`. Waits are null without clicks; `cost` in US dollars.
+
+    `repeats`, `previews`: requests that are no clicks of their own, and are in no other figure.
+    """
 
     clicks: int
     landed: int
     fallbacks: dict[str, int]
+    repeats: int
+    previews: int
     wait_p50_ms: float | None
     wait_p95_ms: float | None
     traces: int
@@ -84,6 +90,7 @@ class HitsExportQuery:
     offer: Word | None = None
     outcome: Literal["resolved", "fallback"] | None = None
     reason: Word | None = None
+    kind: HitKind | None = None
     visitor: Word | None = None
     since: Time | None = None
     until: Time | None = None

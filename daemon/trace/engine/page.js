@@ -184,6 +184,31 @@ share(Number.prototype, { toLocaleString(locale, options) {
   const parts = split(toText(toNumber((+this).toFixed(3))), /\./g);
   return replaced(parts[0], /\d(?=(?:\d{3})+$)/g, (match) => match[0] + ",") + (parts.length > 1 ? "." + parts[1] : "");
 } });
+/* The order of ASCII in browsers: the cases of a letter count only between texts that are else the same. */
+const compared = uncurried(String.prototype.localeCompare);
+const COLLATED = " _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789abcdefghijklmnopqrstuvwxyz";
+share(String.prototype, { localeCompare(that, locales, options) {
+  const left = toText(this), right = toText(that);
+  const isEnglish = locales === undefined || test(/^en\b/, toText(locales));
+  if (options !== undefined || !isEnglish || test(/[^ -~]/, left + right)) {
+    miss("localeCompare");
+    return compared(left, right);
+  }
+  let cases = 0;
+  for (let at = 0; at < left.length && at < right.length; at++) {
+    const one = lower(left[at]), other = lower(right[at]);
+    if (one !== other) return indexOf(COLLATED, one) < indexOf(COLLATED, other) ? -1 : 1;
+    if (cases === 0 && left[at] !== right[at]) cases = left[at] === one ? -1 : 1;
+  }
+  return left.length !== right.length ? (left.length < right.length ? -1 : 1) : cases;
+} });
+each(["toLocaleLowerCase", "toLocaleUpperCase"], (name) => {
+  const change = uncurried(String.prototype[name]);
+  share(String.prototype, { [name](locale) {
+    if (locale !== undefined && !test(/^(?:en|de|fr|es|it|pt|nl)\b/i, toText(locale))) miss(name + " with options");
+    return change(this);
+  } });
+});
 delete global.InternalError;
 delete global.SharedArrayBuffer;
 /* RegExp.$1 and its like (the legacy static properties), which QuickJS lacks. Each match has to be noted for them, so only
@@ -241,24 +266,38 @@ function disguise(object) {
 
 const page = bare({
   request: null, url: "", base: null, clock: 0, tasks: [], taskCount: 0, running: 0, readyState: "loading",
-  missed: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
+  missed: "", missedToLeave: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
   referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
   observers: [], atLoad: [], ignoresWrites: 0, tasksRun: 0, loading: false, evalBlocked: false, title: null,
 });
 
+const MUCH_TEXT = 600; // characters: so many are no jump page's
 const TASKS_MAX = 4096; // of one page: timers, frames and events
 const ARRIVAL_MS = 100; // after which an asynchronous script or image has been fetched
 const SURE_MS = 10; // so soon after a jump a timer certainly runs before the jump is done
 const LEAVING_MS = 1000; // so late after a jump the page is certainly left
 const COOKIES_MAX = 64;
 
+/**
+What pages draw and measure with. A page that shows much text and has not jumped is taken to stay, although a script of it
+met one of these: shops use them on most pages.
+*/
+const SHOWING = new RegExp("^(?:(?:html\\w+)?element\\.|performance\\.|Intl\\.|" +
+  "navigator\\.(?:connection|permissions|userActivation|mediaSession|geolocation|scheduling|mediaCapabilities)|" +
+  "document\\.(?:fonts|styleSheets|adoptedStyleSheets|wasDiscarded|timeline|dir|getSelection|createTreeWalker|" +
+  "createNodeIterator|elements?FromPoint|getAnimations|lastModified|fullscreen\\w*|startViewTransition)|" +
+  "(?:customElements|getComputedStyle|getSelection|visualViewport|OffscreenCanvas|Blob|URL\\.createObjectURL|CSS|NodeFilter|" +
+  "(?:offset|client|scroll)(?:Width|Height|Top|Left)|speechSynthesis|trustedTypes|scheduler|chrome|import|matchMedia|" +
+  "localeCompare)$|to\\w+ with options$)");
+
 /** Notes that a script met something that this world has not. */
 function miss(name) {
   if (!page.missed) page.missed = name;
+  if (!page.missedToLeave && !test(SHOWING, name)) page.missedToLeave = name;
 }
 /** Notes a limit of this world: nothing is certain after it. */
 function exceed(limit) {
-  page.missed = limit;
+  page.missed = page.missedToLeave = limit;
   page.texts = "leaves";
 }
 function awaits(name) {
@@ -320,7 +359,10 @@ function runText(text) {
   page.running++;
   const failure = parseJson(host.script(stringify(text)));
   page.running--;
-  if (failure) report(null, split(failure, /\n/g)[0]);
+  if (failure) {
+    if (!page.missedToLeave && test(LEAVING, text)) page.missedToLeave = page.missed; // the rest of it might leave
+    report(null, split(failure, /\n/g)[0]);
+  }
   checkpoint();
 }
 
@@ -760,7 +802,10 @@ const LEAVING = new RegExp("location|submit|\\.click\\b|[\"'](?:click|href)[\"']
 
 function noteText(text) {
   if (page.texts === "" && test(LEAVING, text)) page.texts = "leaves";
-  if (test(/\bimport\s*\(/, text)) awaits("import()");
+  if (test(/\bimport\s*\(/, text)) {
+    awaits("import()");
+    page.texts = "leaves"; // the imported one's text is not known
+  }
   if (test(/\b(?:event_callback|eventCallback|hitCallback)\b/, text)) awaits("the callback of a measurement");
   noteMatches(text);
 }
@@ -809,8 +854,10 @@ function runModule(text) {
   const located = replaced(text, /\bimport\.meta\.url\b/g, () => stringify(page.url));
   const failure = parseJson(host.module(stringify(located)));
   page.running--;
-  if (failure && has(failure, "could not load module")) miss("import");
-  else if (failure) report(null, split(failure, /\n/g)[0]);
+  if (failure && has(failure, "could not load module")) {
+    miss("import");
+    page.texts = "leaves";
+  } else if (failure) report(null, split(failure, /\n/g)[0]);
   checkpoint();
 }
 /** An external script: at once, after the page's end, or when it arrives. */
@@ -1107,6 +1154,7 @@ function closeDocument() {
 function endParsing() {
   parser.active = false;
   if (!page.request.whole) for (let at = parser.cut; at >= 0; at = parser.nodes[at].parent) if (parser.made[at]) parser.made[at].isCut = true;
+  if (page.request.open && parser.openings === 0) return; // only the rest of the page brings its end
   const before = parser.openings;
   setReadyState("interactive");
   while (page.deferred.length && !parser.stopped) shift(page.deferred)();
@@ -3036,7 +3084,7 @@ each(ownKeys(WAITING), (name) => {
 });
 expose("AbortSignal", class AbortSignal extends global.EventTarget {
   get aborted() { return own(this).aborted === true; }
-  static timeout() { return new global.AbortSignal(); }
+  static timeout() { awaits("AbortSignal.timeout"); return new global.AbortSignal(); }
 });
 expose("AbortController", class AbortController {
   constructor() { this.signal = new SignalOfTheWorld(); }
@@ -3279,8 +3327,19 @@ global.Intl = { DateTimeFormat: function DateTimeFormat() {
 } };
 each(words("Collator DisplayNames DurationFormat ListFormat Locale NumberFormat PluralRules RelativeTimeFormat Segmenter " +
   "getCanonicalLocales supportedValuesOf"), (name) => missing(global.Intl, name, "Intl."));
+/* Only what a script asks about how it came here: a first visit. */
+function entriesByType(type) {
+  if (type !== "navigation") return miss("performance.getEntriesByType"), [];
+  const entry = { name: page.url, entryType: "navigation", type: "navigate", redirectCount: 0, serverTiming: [], startTime: 0 };
+  each(words("duration nextHopProtocol transferSize encodedBodySize decodedBodySize deliveryType activationStart workerStart responseStatus " +
+    "domInteractive domComplete domContentLoadedEventStart domContentLoadedEventEnd loadEventStart loadEventEnd fetchStart " +
+    "domainLookupStart domainLookupEnd connectStart connectEnd secureConnectionStart requestStart responseStart responseEnd " +
+    "redirectStart redirectEnd unloadEventStart unloadEventEnd initiatorType notRestoredReasons toJSON"),
+    (name) => missing(entry, name, "performance."));
+  return [entry];
+}
 defineProperty(global, "performance", { value: {
-  now: () => (page.clock += READING_MS), mark() {}, measure() {}, getEntriesByType: () => (miss("performance.getEntriesByType"), []),
+  now: () => (page.clock += READING_MS), mark() {}, measure() {}, clearMarks() {}, clearMeasures() {}, getEntriesByType: entriesByType,
   get timing() { const at = floor(page.request.now_ms); return { navigationStart: at, fetchStart: at, responseStart: at, domLoading: at, loadEventEnd: 0 }; },
   get timeOrigin() { return page.request.now_ms; },
   get navigation() { return { type: 0, redirectCount: 0 }; },
@@ -3647,7 +3706,8 @@ function outcome() {
     return found;
   }
   if (page.needs.length && page.request.fetches_left > 0) return needs(found);
-  const missed = page.missed || (page.request.unknown_stay ? "" : page.awaited);
+  const showsMuch = page.request.unknown_stay && found.text_characters > MUCH_TEXT;
+  const missed = (showsMuch ? page.missedToLeave : page.missed) || (page.request.unknown_stay ? "" : page.awaited);
   if (missed && page.texts) return unresolved(found, missed);
   const event = page.request.unknown_stay || !allowsInline(null, true) ? "" : eventNotFired();
   return event ? unresolved(found, "the event " + event) : found;

@@ -13,6 +13,7 @@ class PageRequest(msgspec.Struct, frozen=True):
     """A page whose scripts are to run. `html` is decoded text; `encoding` is its name in the Encoding Standard.
 
     - whole: False if the daemon cut the page; a script that was not complete does not run.
+    - open: the rest of the page may still come, so that neither its deferred scripts nor its load event are due.
     - cookie: document.cookie, the cookies of this URL without those that are HttpOnly.
     - now_ms: the wall clock at which the page's virtual clock begins.
     - refresh: the text of the Refresh header. policies: those of the Content-Security-Policy headers.
@@ -28,6 +29,7 @@ class PageRequest(msgspec.Struct, frozen=True):
     html: str
     encoding: str
     whole: bool
+    open: bool = False
     referrer: str = ""
     cookie: str = ""
     user_agent: str = ""

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ada_url import URL
+from msgspec.structs import replace
 
 from daemon.trace.page.bounds import Steps
 from daemon.trace.page.charsets import UTF_8, declared_encoding, decoded
 from daemon.trace.page.codings import CODINGS
 from daemon.trace.page.content_types import HTML_TYPES, content_type_of, is_attachment, is_sniffed
-from daemon.trace.page.html import Page, Source, read_page
+from daemon.trace.page.html import Page, Source, read_page, why_late
 from daemon.trace.page.refreshes import Refresh
 from daemon.web.headers import values_of
 
@@ -29,6 +30,7 @@ _MARKUP = tuple(
     for end in (b" ", b">")
 )  # fmt: skip
 _SNIFFED_BYTES = 64
+EARLY_RUNS_MAX = 4  # of one page that has not ended
 
 
 class Body(Protocol):
@@ -42,8 +44,11 @@ class Body(Protocol):
     def look(self, *, slow: bool) -> None:
         """Called when the body pauses; `slow` after a long pause."""
 
-    def end(self, *, whole: bool) -> None:
-        """Called at the end of what is read; `whole` if that is the body's end."""
+    def end(self, *, whole: bool, late_after_s: float = 0) -> None:
+        """Called at the end of what is read; `whole` if that is the body's end.
+
+        `late_after_s`: the body had this time and is not awaited any longer.
+        """
 
 
 class FirstBytes:
@@ -63,7 +68,7 @@ class FirstBytes:
     def look(self, *, slow: bool) -> None:
         """Does nothing."""
 
-    def end(self, *, whole: bool) -> None:
+    def end(self, *, whole: bool, late_after_s: float = 0) -> None:
         """Does nothing."""
 
 
@@ -89,9 +94,9 @@ class BeginningOf(FirstBytes):
         if self._body is not None:
             self._body.look(slow=slow)
 
-    def end(self, *, whole: bool) -> None:
+    def end(self, *, whole: bool, late_after_s: float = 0) -> None:
         if self._body is not None:
-            self._body.end(whole=whole)
+            self._body.end(whole=whole, late_after_s=late_after_s)
 
 
 class _Decoded:
@@ -130,6 +135,8 @@ class PageBody:
         self._sniffs = sniffs
         self._steps = Steps()
         self._looked_at_bytes = 0
+        self._early_runs = 0
+        self._scripts_run = -1  # the end tags of scripts that the last early run had
 
     def feed(self, data: bytes) -> None:
         self._decoded.feed(data)
@@ -146,15 +153,48 @@ class PageBody:
         if not slow or (self._sniffs and not self._begins_with_markup()):
             return
         self._read(whole=False)
-        page = self.page
-        shows_enough = page.text_characters > 0 if page.document is None else page.shows_much
-        self.enough = page.jump is not None or shows_enough
+        self.enough = self._is_settled()
 
-    def end(self, *, whole: bool) -> None:
+    def early(self, waited_s: float) -> Page | None:
+        """The page so far, if its scripts are to run before its end: a browser does not wait for the rest.
+
+        A page has EARLY_RUNS_MAX such runs, each with a script that the one before did not have.
+        """
+        if self.enough or self._early_runs >= EARLY_RUNS_MAX or (self._sniffs and not self._begins_with_markup()):
+            return None
+        scripts = self._decoded.data.lower().count(b"</script")
+        if scripts <= self._scripts_run:
+            return None
+        self._read(whole=False)
+        if self.page.document is None:
+            return None
+        self._early_runs += 1
+        self._scripts_run = scripts
+        return replace(self.page, document=replace(self.page.document, waited_s=waited_s))
+
+    def leave(self, page: Page) -> None:
+        """Ends the reading with the result of `early`."""
+        self.page = page
+        self.enough = True
+
+    def end(self, *, whole: bool, late_after_s: float = 0) -> None:
         if not (self.enough or (self._sniffs and not self._begins_with_markup())):
             self._looked_at_bytes = -1
             self._read(whole=whole)
+            if late_after_s and not whole and not self._is_settled():
+                self._mark_late(late_after_s)
         self.enough = True
+
+    def _is_settled(self) -> bool:
+        """Whether a slow page has a jump, or shows what a landing page shows."""
+        page = self.page
+        return page.jump is not None or (page.text_characters > 0 if page.document is None else page.shows_much)
+
+    def _mark_late(self, late_after_s: float) -> None:
+        if (document := self.page.document) is None:
+            self.page = replace(self.page, why=why_late(late_after_s))
+        else:
+            self.page = replace(self.page, document=replace(document, waited_s=late_after_s))
 
     def _read(self, *, whole: bool) -> None:
         data = self._decoded.data
@@ -192,7 +232,7 @@ class ScriptBody:
     def look(self, *, slow: bool) -> None:
         """Does nothing."""
 
-    def end(self, *, whole: bool) -> None:
+    def end(self, *, whole: bool, late_after_s: float = 0) -> None:
         if whole and not self._decoded.full:
             data = bytes(self._decoded.data)
             encoding = declared_encoding(data, self._charset) or declared_encoding(b"", self._encoding)

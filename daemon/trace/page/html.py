@@ -56,13 +56,15 @@ class Jump(msgspec.Struct, frozen=True):
 class Document(msgspec.Struct, frozen=True):
     """The bytes that were received of a page, without their content coding, and the text that they stand for.
 
-    `encoding`: its name in the Encoding Standard. `whole`: no byte is missing.
+    `encoding`: its name in the Encoding Standard. `whole`: no byte is missing. `waited_s`: after this time the reading
+    ended although the page had not; 0 if the page ended or was cut.
     """
 
     data: bytes
     text: str
     encoding: str
     whole: bool
+    waited_s: float = 0
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -84,6 +86,11 @@ class Page(msgspec.Struct, frozen=True):
     def shows_much(self) -> bool:
         """Whether a visitor has so much to read that this is a landing page."""
         return self.text_characters > TEXT_CHARACTERS_MAX
+
+
+def why_late(waited_s: float) -> str:
+    """Why it is not certain what a page does that had this time."""
+    return f"the page did not come whole within {waited_s:.2g} s"
 
 
 def page_without_html(headers: RawHeaders, url: URL, refresh_max_s: float) -> Page:

@@ -13,7 +13,7 @@ from daemon.trace.engine.records import PageOutcome, PageRequest
 from daemon.trace.page.body import ScriptBody, policies_in, script_body
 from daemon.trace.page.content_types import HTML_TYPES, content_type_of, is_sniffed
 from daemon.trace.page.external import MEASURING_HOSTS
-from daemon.trace.page.html import Jump, Page
+from daemon.trace.page.html import Jump, Page, why_late
 from daemon.trace.page.running import is_script
 from daemon.trace.walk.cookies import Jar, is_same_site
 from daemon.trace.walk.hops import (
@@ -68,14 +68,17 @@ class PageRun:
         assert page.document is not None
         self.answer = answer
         self._page_url = url = URL(href)
+        self._waited_s = page.document.waited_s
+        is_cut = not (page.document.whole or self._waited_s)
         self._request = PageRequest(
             url=href, html=page.document.text, encoding=page.document.encoding, whole=page.document.whole,
+            open=page.document.waited_s > 0,
             referrer=dict(fetch.headers).get("Referer", ""), cookie=jar.document_cookie(url),
             user_agent=identity.user_agent, languages=_languages(identity.accept_language or ""),
             refresh_max_s=limits.refresh_max_s, refresh=refresh_in(answer.headers),
             policies=policies_in(answer.headers), schemes=tuple(WEB_SCHEMES | SCHEMES | limits.landing_schemes),
             harmless_hosts=tuple(MEASURING_HOSTS), kept=tab.kept,
-            unknown_stay=page.shows_much or not page.document.whole,
+            unknown_stay=page.shows_much or is_cut,
         )  # fmt: skip
         kept = [header for header in fetch.headers if header[0] in _KEPT_HEADERS]
         self._headers = (("Accept", "*/*"), *kept)
@@ -100,6 +103,8 @@ class PageRun:
         """The page's outcome, or the next step towards it."""
         if outcome.kind == "stays" and not self._request.unknown_stay and self._unknown:
             return replace(outcome, kind="unresolved", why=self._unknown[0])
+        if outcome.kind == "stays" and self._waited_s:
+            return replace(outcome, kind="unresolved", why=why_late(self._waited_s))
         if outcome.kind != "needs":
             return outcome
         if self._runs >= RUNS_MAX:

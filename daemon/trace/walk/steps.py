@@ -106,7 +106,7 @@ class Walk:
         if status in REDIRECT_STATUSES and location_in(headers) is not None:
             return None
         url, limits = self._current(), self.limits
-        if status == 407 and not _is_https(self._href):
+        if status == 407 and _scheme(self._href) != "https":
             return None  # the proxy's own answer
         return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, refresh_of(headers, url))
 
@@ -129,10 +129,15 @@ class Walk:
         page = answer.page or page_without_html(answer.headers, url, self.limits.refresh_max_s)
         if page.document is not None:
             assert self._fetch is not None
-            run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar, self._tab)
-            self._page_run = run
-            return run.run()
+            self._page_run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar, self._tab)
+            return self._page_run.run()
         return self._left(answer, page)
+
+    def early_run(self, answer: HopAnswer) -> RunPage:
+        """The run of a page that is still received: the run that `answered()` would return now."""
+        assert self._fetch is not None
+        self.jar.keep(self._current(), answer.headers)
+        return PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar, self._tab).run()
 
     def ran(self, outcome: PageOutcome, usage: Usage) -> Step:
         """The step after a RunPage. `usage` is that of the hop so far."""
@@ -183,7 +188,7 @@ class Walk:
 
     def _fault_of(self, answer: HopAnswer) -> Fault | None:
         """The proxy's, if the answer is its own. Inside a tunnel a 407 is the target's answer, and a landing."""
-        if answer.tunnelled or _is_https(self._href):
+        if answer.tunnelled or _scheme(self._href) == "https":
             return None
         return fault_of_answer(answer.status, answer.headers, proxy_proven=bool(self.hops), own=answer.own)
 
@@ -313,7 +318,3 @@ class Walk:
 
 def _scheme(href: str) -> str:
     return href.partition(":")[0]
-
-
-def _is_https(href: str) -> bool:
-    return href.startswith("https:")

@@ -20,7 +20,7 @@ from daemon.providers.proxies import ProxyAddress, exit_ip_in
 from daemon.trace.page.body import Body, Headers, PageBody
 from daemon.trace.walk.steps import REDIRECT_STATUSES, Fetch
 from daemon.trace.walk.verdicts import Failure, Phase
-from daemon.trace.wire.http1 import Http1Client
+from daemon.trace.wire.http1 import Http1Client, RunEarly
 from daemon.trace.wire.socks import open_socks_tunnel
 from daemon.trace.wire.stream import HopError, WireStream
 from daemon.web.headers import location_in, value_of
@@ -95,9 +95,9 @@ class ProxyConnection:
             await self._http.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
         return status, answered
 
-    async def read(self, body: Body, answered: Headers, wait_s: float) -> None:
+    async def read(self, body: Body, answered: Headers, wait_s: float, run_early: RunEarly | None) -> None:
         """Feeds the answer's body to `body`. Drains the small rest of a page with a jump, to keep the connection."""
-        await self._http.read(body, wait_s)
+        await self._http.read(body, wait_s, run_early)
         if isinstance(body, PageBody) and body.page.jump is not None and not self.is_idle() and _is_small(answered):
             await self._http.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
 

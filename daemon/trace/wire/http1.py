@@ -5,8 +5,9 @@ built here. h11 also checks the order of messages, and takes several times as lo
 connection is not used again after an answer that did not end properly.
 """
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -27,6 +28,10 @@ FRAMING_BYTES_MAX = 16_384  # beside a body: the lines of its chunks, and the by
 BODY_LINE_BYTES = 8  # counted for each line of a body: pages have many lines, but chunks of one byte are slow to parse
 LOOK_AFTER_S = 0.05  # a body that has not ended by then is examined, and again after each doubling of this time
 SLOW_S = 0.4  # from then on the first words of a page count as its text
+PAUSE_S = 0.25  # without a byte, after which the scripts of a page that has not ended may run
+DRIPS_S = 2 * SLOW_S  # from then on they may run without a pause
+
+RunEarly = Callable[[float], Awaitable[None]]
 
 
 class Garbled(Exception):
@@ -200,30 +205,43 @@ class Http1Client:
             while not answer.whole:  # if the body does not end, the owner closes the connection
                 await self._receive()
 
-    async def read(self, body: Body, wait_s: float) -> None:
+    async def read(self, body: Body, wait_s: float, run_early: RunEarly | None = None) -> None:
         """Feeds the answer's body to `body` until `body` has enough, the answer ends or breaks, or `wait_s` are over.
 
-        Raises nothing. After the body's end the connection is idle again.
+        `run_early` is called with the time so far when the body pauses or drips. Raises nothing. After the body's end
+        the connection is idle again.
         """
         answer = self._answer
         self._stream.allow(2 * body.bytes_max + FRAMING_BYTES_MAX, BODY_LINE_BYTES)
         began_s = trio.current_time()
         look_s = LOOK_AFTER_S
+        waited_s, drips = 0.0, False
+        pause_ends_s = math.inf if run_early is None else PAUSE_S  # after `began_s`, as all times here
         with suppress(Broken, TooManyBytes, Garbled):
             while True:
                 while answer.pieces and not body.enough:
                     body.feed(answer.pieces.popleft())
                 if body.enough or answer.whole:
                     break
-                with trio.move_on_at(began_s + min(look_s, wait_s)):
+                if run_early is not None and (drips or waited_s >= pause_ends_s):
+                    drips, pause_ends_s = False, math.inf  # until the next byte
+                    with trio.move_on_at(began_s + wait_s):
+                        await run_early(waited_s)
+                    if body.enough:
+                        break
+                with trio.move_on_at(began_s + min(look_s, wait_s, pause_ends_s)) as receiving:
                     await self._receive()
                 waited_s = trio.current_time() - began_s
                 if waited_s >= wait_s:
                     break
                 if waited_s >= look_s:
                     body.look(slow=look_s >= SLOW_S)
+                    drips = look_s >= DRIPS_S
                     look_s *= 2
-        body.end(whole=answer.whole and not answer.pieces)
+                if run_early is not None and not receiving.cancelled_caught:
+                    pause_ends_s = waited_s + PAUSE_S
+        late_after_s = (wait_s or waited_s) if waited_s >= wait_s else 0
+        body.end(whole=answer.whole and not answer.pieces, late_after_s=late_after_s)
 
     async def _receive(self) -> None:
         """Reads and parses the next bytes. Raises as `ask` does."""

@@ -11,22 +11,23 @@ import math
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self
 
 import trio
-from msgspec.structs import replace
 
-from daemon.host.clocks import read_boot_clock, read_clocks
+from daemon.host.clocks import read_boot_clock
 from daemon.providers.answers import BODY_BYTES_MAX
 from daemon.providers.proxies import ProxyAddress, UnusableProxy, exit_ip_in
-from daemon.trace.engine.records import PageEngine, PageOutcome, PageRequest
+from daemon.trace.engine.records import PageEngine
 from daemon.trace.page.body import BeginningOf, Body, Headers, PageBody
 from daemon.trace.walk.hops import Fetch, HopAnswer, HopFailure, RunPage, ScriptFetch, TraceResult, Usage
 from daemon.trace.walk.steps import GaveUp, Landed, Step, Walk
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 from daemon.trace.wire.connection import Key, Progress, ProxyConnection, authorization_of, key_of, open_tunnel
 from daemon.trace.wire.failures import failure_of
-from daemon.trace.wire.http1 import Garbled
+from daemon.trace.wire.http1 import Garbled, RunEarly
+from daemon.trace.wire.script_runs import ScriptRuns
 from daemon.trace.wire.stream import Broken, HopError, Meter, dial
 from daemon.trace.wire.tls import verifying_context
 
@@ -95,6 +96,8 @@ class Session:
         self._scope = trio.CancelScope()  # around all hops; its deadline is that of the current operation
         self._hop_ends_at = self._ends_at
         self._scripts_end_at = math.inf  # of the hop's page
+        self._scripts = ScriptRuns(fetcher.engine)
+        self._walk: Walk | None = None
         self._began: tuple[float, int, int] = (now, 0, 0)  # of the hop: time, bytes received, bytes sent
         self._progress = Progress(fetcher.headers_bytes_max)  # of the hop
 
@@ -118,10 +121,12 @@ class Session:
     async def walk(self, walk: Walk) -> Landed | GaveUp:
         """Runs `walk` to its end, each hop within `hop_timeout_s`; `Limits.hops_max` bounds their number."""
         step: Step = walk.start()
+        self._walk = walk
         with self._scope:
             while not isinstance(step, Landed | GaveUp):
                 if isinstance(step, RunPage):
-                    step = walk.ran(await self._run(step.request), Usage(*self._usage()))
+                    self._scope.deadline = self._ends_at
+                    step = walk.ran(await self._scripts.run(step.request), Usage(*self._usage()))
                     continue
                 if isinstance(step, ScriptFetch):
                     outcome = await self._script(step, walk.script_body)
@@ -158,13 +163,11 @@ class Session:
         finally:
             self._scope = hop
 
-    async def _run(self, request: PageRequest) -> PageOutcome:
-        """What the page does in the engine, which runs it at the present time."""
-        engine = self._fetcher.engine
-        if engine is None:
-            return PageOutcome("unresolved", why="no JavaScript engine runs")
-        self._scope.deadline = self._ends_at
-        return await engine.run(replace(request, now_ms=read_clocks().wall_s * 1000))
+    def _early_runs(self, status: int, headers: Headers, body: Body) -> RunEarly | None:
+        """The runs of a page while it is received (ScriptRuns.run_early)."""
+        if self._walk is None or not isinstance(body, PageBody):
+            return None
+        return partial(self._scripts.run_early, self._walk, HopAnswer(status, headers, *self._usage()), body)
 
     async def _asked(self, fetch: Fetch, reader_of: ReaderOf) -> HopAnswer | HopFailure:
         outcome = await self._outcome(fetch, reader_of)
@@ -231,7 +234,7 @@ class Session:
                 if (reader := begun or body) is not None:
                     wait_s = max(0, min(BODY_WAIT_S, self._hop_ends_at - trio.current_time()))
                     self._scope.deadline = self._ends_at
-                    await connection.read(reader, headers, wait_s)
+                    await connection.read(reader, headers, wait_s, self._early_runs(status, headers, reader))
                 if begun is not None:
                     progress.own = self._proxy.own_answer(status, headers, body=begun.data)
                 return status, headers, body
