@@ -42,7 +42,9 @@ def test_the_invariants_hold_under_each_fault(fault: str) -> None:
     assert breaches_of(run(2, "small", fault)) == []
 
 
-@pytest.mark.parametrize("seed", [20, 37])  # an epoch of a restored database was used a second time
+# 20, 37: an epoch of a restored database was used a second time. 3138: a node read a restored database that had lost
+# its claim, and leased an IP that a former gift, applied again, had given to it.
+@pytest.mark.parametrize("seed", [20, 37, 3138])
 def test_the_invariants_hold_under_two_faults(seed: int) -> None:
     assert breaches_of(run(seed, "small")) == []
 
