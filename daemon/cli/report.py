@@ -13,7 +13,7 @@ from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, work
 from daemon.control.report_groups import KEYS, Figures, cells_of, columns_of, window_of_texts
 from daemon.control.reports import Group, Report, newest_click, read_report
 from daemon.database.spreadsheets import write_line
-from daemon.errors import BadInput
+from daemon.errors import BadInput, DatabaseBusy, TheirFault
 from daemon.logbook.filter import since_of
 from daemon.settings.model import Settings
 
@@ -60,7 +60,12 @@ def report(
         raise BadInput(f"--by is {by!r}; allowed: {', '.join(GROUPINGS)}")
     window = window_of_texts(since, until, datetime.now(UTC), since_of)
     settings = settings_of(config)
-    found = work(settings, read_report, wanted, window, STATEMENT_S_MAX)
+    try:
+        found = work(settings, read_report, wanted, window, STATEMENT_S_MAX)
+    except DatabaseBusy as e:
+        if "statement timeout" not in str(e):
+            raise
+        raise TheirFault(f"{e}: choose a shorter time with --from and --to") from None
     if as_json:
         say_json(_json(found))
     elif as_csv:

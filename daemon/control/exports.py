@@ -14,7 +14,7 @@ from daemon.database.postgres import Connection
 from daemon.database.spreadsheets import FORMULA_STARTS, write_line
 from daemon.database.sql import literal
 
-LINES = 2_000
+LINES = 500
 
 _STARTS = literal("^[" + "".join(start for start in FORMULA_STARTS if start != "-") + "-]")
 

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,7 +16,7 @@ from daemon.database.schema import migrate
 from daemon.errors import DatabaseOccupied
 from daemon.host.clocks import read_clocks
 from daemon.journal.spool import Spool
-from daemon.nodes.owned import read_all
+from daemon.nodes.owned import read_all, read_edited
 from daemon.pool.messages import Adopt, NoIPAvailable
 from daemon.sql_sync import POLL_S
 from tests.fakes.ips import an_ip
@@ -125,6 +127,20 @@ async def test_rows_that_were_read_under_an_earlier_claim_are_ignored(
         await post.mailbox.send(Adopt((an_ip("now", id=uuid4()),), daemon.member.term))
         await until(lambda: daemon.counts("us").total == 4)
         assert "late" not in daemon.statuses("us")
+
+
+async def test_a_database_that_lost_the_claim_or_the_last_renewal_is_not_read(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """Another node may be the first to notice a restored backup, and apply its former gifts to this node again."""
+    async with daemon_on(postgres, tmp_path, ADD_THREE) as daemon:
+        tenure, work = await daemon.member.tenure(), daemon.rows.database.work
+        reads = (read_all, partial(read_edited, edits=(1, 100)))
+        assert [len((await work(read, tenure, read_clocks(), own=True)).ips) for read in reads] == [3, 3]
+        for lost in (replace(tenure, claim=uuid4()), replace(tenure, beat=tenure.beat + 1_000)):
+            for read in reads:
+                with pytest.raises(DatabaseOccupied):
+                    await work(read, lost, read_clocks(), own=True)
 
 
 @pytest.mark.slow

@@ -37,7 +37,6 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-site-isolation-trials",
-    "--disable-blink-features=AutomationControlled",
     "--disable-features=IsolateOrigins,site-per-process,HttpsUpgrades,HttpsFirstBalancedModeAutoEnable",
     "--no-first-run",
     "--lang=en-US",

@@ -297,9 +297,9 @@ class Run:
         while True:
             yield from self._flush()
             try:
-                rows = yield Call(lambda: self.world.tables.rows_of(self.home.node_id))
+                rows = yield self._reading(self.world.tables.rows_of)
                 break
-            except Unavailable:
+            except (Unavailable, Refused):
                 yield RETRY_S
         held = {ip_id for pool in self.pools.values() for ip_id in pool.ips}
         by_country: dict[str, list[Ip]] = {country: [] for country in self.pools}
@@ -343,7 +343,9 @@ class Run:
                         check_at_s = self.loop.now_s + CHECK_S
                     if self._departing:
                         yield from self._read_rows(None)
-            except Unavailable:
+            except (Unavailable, Refused) as e:
+                if isinstance(e, Refused):
+                    self.hurried.set()  # a renewal finds out what the database has lost
                 self.is_listening = False
                 self._announced.clear()
                 yield 0.2
@@ -357,7 +359,11 @@ class Run:
         """How many rows had no owner."""
         if not self.may_lease():
             return 0
-        return (yield Call(lambda: self.world.tables.take(self.home.node_id, self._beat)))
+        return (yield self._reading(self.world.tables.take))
+
+    def _reading(self, work: Callable[..., Any], *values: Any) -> Call:
+        """Refused by a database that has lost this run's claim, or its last renewal."""
+        return Call(partial(work, self.home.node_id, self._claim, self._beat, *values))
 
     def _compare(self) -> Task:
         self._is_due = False
@@ -377,11 +383,11 @@ class Run:
         if edits is None or taken:  # taking changes no edit number
             known = [ip_id for pool in self.pools.values() for ip_id in pool.ips]
             self._fingerprint = yield Call(lambda: tables.fingerprint(me))
-            rows = yield Call(lambda: tables.rows_of(me))
+            rows = yield self._reading(tables.rows_of)
             mine = {row.id for row in rows}
             others = {ip_id for ip_id in known if ip_id not in mine}
         else:
-            rows, others = yield Call(lambda: tables.edited(me, edits))
+            rows, others = yield self._reading(tables.edited, edits)
         self._adopt(rows, others, term)
         if edits is None or taken:  # else the pools may not have handled a deleted row yet
             yield from self._confirm(departures)

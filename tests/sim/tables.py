@@ -194,11 +194,17 @@ class Tables:
 
     # IPs
 
-    def take(self, node_id: UUID, beat: int) -> int:
-        """Nobody's rows, but those whose endpoint another node may still use; none if `beat` is lost."""
-        known = self.data.nodes.get(node_id)
-        if known is None or (known.beat < beat and "no_beat_check" not in self.faults):
-            return 0
+    def _check(self, node_id: UUID, claim: int, beat: int) -> None:
+        """Each reading of nodes/owned.py begins so: a database that has lost this claim or beat is not read."""
+        row = self.data.nodes.get(node_id)
+        if row is None or row.claim != claim or row.state != "active":
+            raise Refused("this node has lost its claim")
+        if row.beat < beat and "no_beat_check" not in self.faults:
+            raise Refused("the database has lost rows")
+
+    def take(self, node_id: UUID, claim: int, beat: int) -> int:
+        """Nobody's rows, but those whose endpoint another node may still use."""
+        self._check(node_id, claim, beat)
         free = [self.data.ips[ip_id] for ip_id in self.data.owned.get(None, ())]
         if self.data.departed and "take_departed" not in self.faults:
             free = [row for row in free if not self._is_in_use_elsewhere(row.endpoint, node_id)]
@@ -210,11 +216,15 @@ class Tables:
         nobodys = self.data.owned.get(None, {})
         return any(not self._is_in_use_elsewhere(self.data.ips[ip_id].endpoint, node_id) for ip_id in nobodys)
 
-    def rows_of(self, node_id: UUID) -> list[IpRow]:
+    def rows_of(self, node_id: UUID, claim: int, beat: int) -> list[IpRow]:
+        self._check(node_id, claim, beat)
         return [self.data.ips[ip_id].copied() for ip_id in self.data.owned.get(node_id, ())]
 
-    def edited(self, node_id: UUID, edits: Iterable[tuple[int, int]]) -> tuple[list[IpRow], set[UUID]]:
+    def edited(
+        self, node_id: UUID, claim: int, beat: int, edits: Iterable[tuple[int, int]]
+    ) -> tuple[list[IpRow], set[UUID]]:
         """The node's rows with these edit numbers, and the ids of rows that are not the node's, or no more."""
+        self._check(node_id, claim, beat)
         numbers = sorted({number for first, last in edits for number in range(first, last + 1)})
         rows = [row for number in numbers if (row := self.data.edited.get(number)) is not None]
         mine = [row.copied() for row in rows if row.node_id == node_id]

@@ -30,7 +30,6 @@ _SWITCHES = (
     "--remote-debugging-pipe",
     "--block-new-web-contents",  # pop-ups
     "--disable-background-networking",
-    "--disable-blink-features=AutomationControlled",  # navigator.webdriver is false, as in the JavaScript engine
     "--disable-breakpad",
     "--disable-client-side-phishing-detection",
     "--disable-component-extensions-with-background-pages",

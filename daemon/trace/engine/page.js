@@ -254,8 +254,8 @@ function guard(members, isOwn) {
     defineProperty(members, name, made);
   });
 }
-/** Makes the functions of an object look like built-in ones. */
-function disguise(object) {
+/** Marks the functions of an object as built-in: as texts they are `[native code]`, which some scripts take apart. */
+function markBuiltIn(object) {
   each(ownKeys(object), (name) => {
     const property = getOwnPropertyDescriptor(object, name);
     each(["value", "get", "set"], (part) => typeof property[part] === "function" && addNative(natives, property[part]));
@@ -3375,7 +3375,7 @@ const navigatorMembers = {
   get maxTouchPoints() { return test(/Android|iPhone|iPad|Mobile/, page.request.user_agent) ? 5 : 0; },
   get vendor() { return has(page.request.user_agent, "Chrome/") ? "Google Inc." : has(page.request.user_agent, "Safari/") ? "Apple Computer, Inc." : ""; },
   appName: "Netscape", appCodeName: "Mozilla", product: "Gecko", productSub: "20030107", vendorSub: "", cookieEnabled: true, onLine: true,
-  webdriver: false, hardwareConcurrency: 4, deviceMemory: 8, doNotTrack: null, pdfViewerEnabled: true,
+  webdriver: true, hardwareConcurrency: 4, deviceMemory: 8, doNotTrack: null, pdfViewerEnabled: true,
   get plugins() { return { length: 5, item: () => null, namedItem: () => null, refresh() {} }; },
   get mimeTypes() { return { length: 2, item: () => null, namedItem: () => null }; },
   javaEnabled: () => false, sendBeacon: () => true, vibrate: () => false,
@@ -3773,11 +3773,11 @@ guard(prototypes.Document, (object) => weakGet(records, object) === documentReco
 guard(prototypes.Navigator, (object) => object === navigatorObject);
 guard(prototypes.History, (object) => object === historyObject);
 each(ownKeys(prototypes), (name) => {
-  disguise(prototypes[name]);
-  disguise(global[name]);
+  markBuiltIn(prototypes[name]);
+  markBuiltIn(global[name]);
 });
 each([global, theLocation, String.prototype, Date.prototype, Math, DateOfThePage, navigatorObject, prototypes.Navigator,
-  global.performance], disguise);
+  global.performance], markBuiltIn);
 
 defineProperty(global, "__run", {
   value(text) {
