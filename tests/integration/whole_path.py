@@ -142,7 +142,8 @@ async def whole_path(
         logins = [Login(f"slot-{number}", "sesame") for number in range(ips)]
         endpoint = "127.0.0.1", str(proxy_port)
         post = directory.open("us", [Ip(uuid4(), *endpoint, "us", "luna", login=login) for login in logins])
-        live = LiveSettings(settings)
+        every_click = settings.click.model_copy(update={"repeat_s": 0})
+        live = LiveSettings(settings.model_copy(update={"click": every_click}))
         tracer = Tracer(live, Backends(live, fetcher), directory, journal, read_clocks, ProviderHealth())
         for _ in range(trace.workers):
             nursery.start_soon(tracer.work, receive.clone())
