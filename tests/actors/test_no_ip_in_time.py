@@ -45,7 +45,7 @@ class Running:
 async def running(monkeypatch: pytest.MonkeyPatch, tracing: Tracing, *, ips: int) -> AsyncIterator[Running]:
     bench, face = Bench(monkeypatch, tracing, retries_max=2, ips=ips), Face()
     dispatcher = Dispatcher(bench.directory, bench.journal, bench.jobs, bench.live, now)
-    clicks = Clicks(face.offers, dispatcher, bench.journal, now, bench.live)
+    clicks = Clicks(face.offers, dispatcher, bench.journal, now, face.live)
     async with trio.open_nursery() as nursery:
         bench.start_pool(nursery)
         for _ in range(10):
