@@ -138,8 +138,9 @@ async def test_a_page_whose_trace_was_cancelled_leaves_the_engine_as_it_was() ->
 
 async def test_an_engine_that_does_not_start_says_why(expected_errors: LoggedErrors) -> None:
     expected_errors.expect("engine_failed")
-    async with engines(3, "tests.support.no_such_module"):
+    async with engines(3, "tests.support.no_such_module") as pages:
         [error, *_] = await until(lambda: expected_errors.named("engine_failed"))
+        assert (await pages.run(page("say"))).why == "no engine starts: see engine_failed in the log"
     assert "No module named 'tests.support.no_such_module'" in error["why"]
 
 

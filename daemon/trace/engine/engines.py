@@ -53,11 +53,15 @@ class Engines:
         self._nursery = nursery
         self._send, self._receive = trio.open_memory_channel[_Page](WAITING_MAX)
         self._announced = False
+        self._ready = 0  # engines that run pages or wait for one
+        self._refused = False  # the last engine that started failed before it was ready
         self.workers = 0
         self._add_worker()
 
     async def run(self, request: PageRequest) -> PageOutcome:
         """The outcome of a page, after PAGE_S_MAX at the latest. A page that the engine cannot judge is unresolved."""
+        if self._refused and not self._ready:
+            return PageOutcome("unresolved", why="no engine starts: see engine_failed in the log")
         page = _Page(msgspec.json.encode(request))
         all_are_busy = self._announced and not self._receive.statistics().tasks_waiting_receive
         if all_are_busy and self.workers < self._workers_max:
@@ -89,17 +93,21 @@ class Engines:
     async def _serve(self) -> str:
         """Runs pages until the engine fails. Returns why it did."""
         async with engine_process(self._module) as engine:
-            why = "the engine ended"
+            why, began = "the engine ended", 0
             serving = trio.CancelScope()
             self._nursery.start_soon(_cancel_at_end, engine, serving)
             with serving:
                 try:
                     self._announce(await engine.start())
+                    began, self._refused = 1, False
+                    self._ready += 1
                     async for page in self._receive:
                         if not page.abandoned:
                             await _run(engine, page)
                 except EngineFault as fault:
                     why = str(fault)
+            self._ready -= began
+            self._refused |= not began
             last_words = await engine.last_words()
             return f"{why}: {last_words}" if last_words else why
 
