@@ -22,7 +22,6 @@ from daemon.trace.walk.steps import Walk
 from daemon.trace.wire.session import Fetcher, trace
 
 AUTO, BROWSER, HTTP = "auto", "browser", "http"
-ROUNDING_S = 1e-6  # of times that are added and subtracted
 BROWSER_MIN_S = 1.0  # the browser is not asked with less time left
 
 
@@ -80,7 +79,6 @@ class _Attempt:
         self._fetcher = fetcher
         self._address = address
         self._walk = walk
-        self._timeout_s = timeout_s
         self._ends_at = trio.current_time() + timeout_s
         self._limits = {"proxy_timeout_s": proxy_timeout_s, "ends_boot_s": ends_boot_s}
 
@@ -89,8 +87,7 @@ class _Attempt:
         return self._ends_at - trio.current_time()
 
     async def traced(self) -> TraceResult:
-        timeout_s = min(self._timeout_s, self.left_s + ROUNDING_S)
-        return await trace(self._fetcher, self._address, self._walk, timeout_s=timeout_s, **self._limits)
+        return await trace(self._fetcher, self._address, self._walk, timeout_s=self.left_s, **self._limits)
 
     async def browsed(self, browser: Browser, because: str | None) -> TraceResult:
         """`because`: why it is the browser that traces, for the first of its hops."""

@@ -13,7 +13,7 @@ import trio
 from daemon.journal import copies
 from daemon.journal.spool import FILE
 from tests.support.processes import Serving, click, database_of, psql, serving
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S
 
 FALLBACK = "https://ads.example/go"
 ACTIVE = "select count(*) from nodes where state = 'active'"
@@ -79,8 +79,8 @@ async def test_a_node_that_its_clone_displaces_ends_and_starts_as_a_new_node_wit
                 visitors.start_soon(visit, second)
                 [line] = await original.logged("node_displaced")
                 assert "named second" in line["why"]
-                await until(lambda: original.process.poll() is not None, "the displaced daemon ends")
-                assert original.process.poll() == 1
+                with trio.fail_after(PATIENCE_S):
+                    assert await original.process.wait() == 1
                 enough.set()
             async with serving(original.state_dir, settings) as again:
                 assert await count(url, ACTIVE) == 2

@@ -206,7 +206,7 @@ async def test_a_crash_is_logged_with_its_cause_and_without_the_password(state_d
     program.write_text(CRASHING)
     port = free_port()
     sections: dict[str, dict[str, object]] = {
-        "click": {"bind": [f"127.0.0.1:{port}"]},
+        "click": {"bind": [f"127.0.0.1:{port}"], "repeat_s": 0},
         "control": {"bind": "127.0.0.1:0"},
         "trace": {"workers": 1, "allow_private": True},
         "pool": {"cooldown_s": 0},

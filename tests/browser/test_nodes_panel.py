@@ -60,7 +60,7 @@ async def clicks(first: Serving, second: Serving, own: int, others: int) -> None
 
 def test_each_country_has_a_bar_with_the_share_of_each_node(page: Browser) -> None:
     page.until(lambda: set(share(page, "us")) == {"tracer-1", "tracer-2"}, "both have IPs of us")
-    assert sum(share(page, "us").values()) == 5
+    page.until(lambda: sum(share(page, "us").values()) == 5, "no IP is on its way between them")
     label = "return document.querySelector(`#shares tr[data-key=us] svg`).getAttribute('aria-label')"
     page.until(lambda: page.run(label).endswith("of 5"), "the bar says how many there are")
     assert len(page.all("#shares tr[data-key=us] svg rect")) == 2

@@ -83,8 +83,9 @@ async def test_no_page_sees_another_page() -> None:
         assert len({(await pages.run(page("pid"))).why for _ in range(3)}) == 3
 
 
-async def test_an_engine_starts_with_the_daemon_and_further_ones_when_all_are_busy() -> None:
+async def test_an_engine_starts_with_the_first_page_and_further_ones_when_all_are_busy() -> None:
     async with engines(3) as pages:
+        assert pages.workers == 0
         await pages.run(page("say"))
         await pages.run(page("say"))
         assert pages.workers == 1

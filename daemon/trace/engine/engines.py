@@ -1,7 +1,7 @@
 """The engines of the daemon, and the pages that wait for one of them.
 
-The first engine starts with the daemon, a further one when a page finds all of them busy, up to `workers_max`. An
-engine that fails is replaced after a pause, and its page is unresolved.
+The first engine starts soon after the daemon, or with the first page; a further one when a page finds all of them busy,
+up to `workers_max`. An engine that fails is replaced after a pause, and its page is unresolved.
 """
 
 import os
@@ -19,6 +19,7 @@ from daemon.trace.engine.process import CHILD, EngineFault, EngineProcess, Sandb
 from daemon.trace.engine.records import PageOutcome, PageRequest
 
 WAITING_MAX = 256  # pages that wait for an engine; further ones are unresolved at once
+START_AFTER_S = 3.0  # the start of the daemon itself has the CPU first
 PAGE_S_MAX = 3.0  # from the request to the outcome of a page, its wait included
 
 log = structlog.get_logger("daemon.trace")
@@ -56,7 +57,7 @@ class Engines:
         self._ready = 0  # engines that run pages or wait for one
         self._refused = False  # the last engine that started failed before it was ready
         self.workers = 0
-        self._add_worker()
+        nursery.start_soon(self._start_first)
 
     async def run(self, request: PageRequest) -> PageOutcome:
         """The outcome of a page, after PAGE_S_MAX at the latest. A page that the engine cannot judge is unresolved."""
@@ -64,7 +65,7 @@ class Engines:
             return PageOutcome("unresolved", why="no engine starts: see engine_failed in the log")
         page = _Page(msgspec.json.encode(request))
         all_are_busy = self._announced and not self._receive.statistics().tasks_waiting_receive
-        if all_are_busy and self.workers < self._workers_max:
+        if not self.workers or (all_are_busy and self.workers < self._workers_max):
             self._add_worker()
         try:
             self._send.send_nowait(page)
@@ -76,6 +77,11 @@ class Engines:
         finally:
             page.abandoned = True
         return page.outcome
+
+    async def _start_first(self) -> None:
+        await trio.sleep(START_AFTER_S)
+        if not self.workers:
+            self._add_worker()
 
     def _add_worker(self) -> None:
         self.workers += 1

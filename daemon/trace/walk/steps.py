@@ -181,7 +181,7 @@ class Walk:
 
     def out_of_time(self, timeout_s: float, late: HopFailure) -> GaveUp:
         """The end of a trace whose time limit passed during a hop; `late` is that hop."""
-        fault = Fault(Verdict.LIMIT, "trace_timeout", f"the trace did not end within {timeout_s:g} s")
+        fault = Fault(Verdict.LIMIT, "trace_timeout", f"the trace did not end within {timeout_s:.4g} s")
         if self._current_url is None:
             return GaveUp(fault.verdict, fault.reason, fault.message)
         return self._fault(late, fault)
