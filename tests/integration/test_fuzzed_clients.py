@@ -13,7 +13,7 @@ from tests.integration.faces import Running, both_faces, limits_with, read_all, 
 
 pytestmark = pytest.mark.slow
 
-REQUESTS = {"click": 12_000, "control": 4_000}
+REQUESTS = {"click": 6_000, "control": 2_000}
 CODES = {"click": {302, 400, 404, 405, 413}, "control": {302, 400, 404, 405, 413, 501}}
 CLIENTS = 16
 SEED = 20_240_229

@@ -516,7 +516,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
             assert row == {name: getattr(self.pool.ips[ip_id], name) for name in FIELDS}
 
 
-PoolBesideItsModel.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+PoolBesideItsModel.TestCase.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
 TestPoolBesideItsModel = PoolBesideItsModel.TestCase
 
 
