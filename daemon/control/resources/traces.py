@@ -194,12 +194,12 @@ def blueprint(context: GetContext) -> Blueprint:
     @routes.post("/api/traces")
     @validate_request(TracesNew)
     @validate_response(TracesQueued, 202)
-    async def new_traces(data: TracesNew) -> tuple[TracesQueued, int]:
+    async def queue_traces(data: TracesNew) -> tuple[TracesQueued, int]:
         """Trace URLs at low priority: they wait while the country's pool is above pool.batch_below_percent."""
         private = context().settings().trace.allow_private
         urls = [tracking_url(url, allow_private=private) for url in data.urls]
         ids = await context().database.work(add_traces, urls, data.country)
-        note_change(traces=len(ids))
+        note_change(data.urls[0] if len(ids) == 1 else "", traces=len(ids), country=data.country)
         return TracesQueued(ids), 202
 
     return routes
