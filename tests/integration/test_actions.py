@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import pytest
 
-from daemon.control.overview import Overview
 from tests.fakes.overviews import fake_overview
 from tests.integration.commands import Commands
 from tests.integration.control_faces import Served, control_face, row_of
@@ -24,7 +23,7 @@ async def listed(served: Served, query: str = "") -> list[dict[str, Any]]:
 
 async def test_each_change_by_the_api_can_be_read_back(postgres: PostgresServer) -> None:
     tokens = [row_of("operating"), row_of("reading", "read", name="grafana")]
-    overview = cast(Overview, fake_overview())
+    overview = fake_overview()
     async with (
         fresh_database(postgres) as rows,
         control_face(rows=tokens, database=rows.database, overview=overview) as served,
@@ -71,7 +70,7 @@ async def test_each_change_by_the_api_can_be_read_back(postgres: PostgresServer)
 
 
 async def test_without_tokens_a_change_was_made_by_the_open_face(postgres: PostgresServer) -> None:
-    overview = cast(Overview, fake_overview())
+    overview = fake_overview()
     async with fresh_database(postgres) as rows, control_face(database=rows.database, overview=overview) as served:
         assert (await served.ask("/api/ips/reset", "POST", json={})).status_code == 200
         [action] = (await served.ask("/api/actions")).json()["items"]
