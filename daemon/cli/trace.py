@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from itertools import islice
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,7 +13,7 @@ from daemon.cli.import_file import name_of, read_text
 from daemon.cli.nodes import nodes_that_run
 from daemon.cli.output import progress, say, say_json, say_table, warn
 from daemon.cli.session import ConfigFile, commander, flag, settings_of, with_database
-from daemon.control.actions import Action, recorded
+from daemon.control.actions import queued, recorded
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, TheirFault
@@ -59,7 +58,7 @@ def trace(
     async def use(database: Database) -> bool:
         if not is_served and not nodes_that_run(await database.fetch("load_nodes")):
             raise TheirFault(NOT_SERVED)
-        ids = await database.work(recorded, commander(), partial(_queued, wanted, country), add_traces, wanted, country)
+        ids = await database.work(recorded, commander(), lambda _: queued(wanted, country), add_traces, wanted, country)
         if no_wait:
             for request_id in ids:
                 say(str(request_id))
@@ -68,10 +67,6 @@ def trace(
 
     landed = with_database(settings, use)
     return 0 if landed and not refused else 1
-
-
-def _queued(urls: Sequence[str], country: str, ids: Sequence[UUID]) -> Action:
-    return Action("queue traces", urls[0] if len(ids) == 1 else "", {"traces": len(ids), "country": country})
 
 
 def _read(urls: Sequence[str], settings: Settings) -> tuple[list[str], int]:

@@ -5,7 +5,7 @@ succeeded (face.py). What operators change by SQL of their own is in no row.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, TypeVarTuple
 from uuid import UUID
@@ -70,6 +70,12 @@ async def recorded(
     if action is not None:
         await record_action(conn, who, action)
     return result
+
+
+def queued(urls: Sequence[str], country: str) -> Action:
+    """URLs for the batch lane. A URL is named without its query, which may hold a person's click id."""
+    subject = urls[0].partition("#")[0].partition("?")[0] if len(urls) == 1 else ""
+    return Action("queue traces", subject, {"traces": len(urls), "country": country})
 
 
 def changed_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_request, validate_response
 
+from daemon.control.actions import queued
 from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, add_list, from_row, note_change
 from daemon.control.listings import HITS, TRACES
 from daemon.control.observers import Flight
@@ -199,7 +200,8 @@ def blueprint(context: GetContext) -> Blueprint:
         private = context().settings().trace.allow_private
         urls = [tracking_url(url, allow_private=private) for url in data.urls]
         ids = await context().database.work(add_traces, urls, data.country)
-        note_change(data.urls[0] if len(ids) == 1 else "", traces=len(ids), country=data.country)
+        done = queued(data.urls, data.country)
+        note_change(done.subject, **done.detail)
         return TracesQueued(ids), 202
 
     return routes
