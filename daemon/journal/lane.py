@@ -138,7 +138,7 @@ class Lane:
         self._is_stopped = False
 
     async def _ship(self, batch: Sequence[SpooledEntry], after_seq: int) -> None:
-        """`after_seq`: the position behind which the batch was read. The other lane may have found another one since."""
+        """`after_seq`: the position behind which the batch was read. The other lane may have found another since."""
         try:
             applied = await self._apply(batch, after_seq)
         except (*REFUSALS, StatementRefused) as e:
