@@ -112,7 +112,7 @@ async def test_each_offer_has_a_row_and_its_hits_are_counted_once(postgres: Post
             clicks=SimpleNamespace(offers=offers), report=SimpleNamespace(cluster=lambda: cluster_of(()))
         )
         counting = CountedDatabase(rows.database)
-        parts = {"database": cast(Database, counting), "overview": cast(Overview, overview)}
+        parts: dict[str, Any] = {"database": cast(Database, counting), "overview": cast(Overview, overview)}
         async with control_face(**parts) as served:
             answer = (await served.ask("/api/reports/offers?span=15m")).json()
             for _ in range(3):
