@@ -17,9 +17,11 @@ from daemon.control.face import control_app
 from daemon.control.problems import not_ready
 from daemon.control.resources import (
     actions,
+    clicks,
     direct_traces,
     ips,
     nodes,
+    offer_figures,
     offers,
     pages,
     pools,
@@ -50,8 +52,10 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     nodes.blueprint,
     ips.blueprint,
     offers.blueprint,
+    clicks.blueprint,
     traces.blueprint,
     statistics.blueprint,
+    offer_figures.blueprint,
     reports.blueprint,
     actions.blueprint,
     direct_traces.parallel_routes,
