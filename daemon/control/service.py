@@ -16,6 +16,7 @@ from daemon.control.face import control_app
 from daemon.control.problems import not_ready
 from daemon.control.resources import (
     direct_traces,
+    history,
     ips,
     nodes,
     offers,
@@ -52,6 +53,7 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     offers.blueprint,
     traces.blueprint,
     statistics.blueprint,
+    history.blueprint,
     reports.blueprint,
     direct_traces.parallel_routes,
     direct_traces.trace_for_others_routes,
