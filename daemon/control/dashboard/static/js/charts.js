@@ -1,7 +1,7 @@
 // Curves of clicks, fallbacks by reason, wait and trace times against the deadline. A drag over a curve zooms.
 
 import { get } from "./api.js";
-import { $, ms, number, percent, setText, tick, when, words, zone } from "./dom.js";
+import { $, clock, ms, number, percent, period, setText, tick, when, words, zone } from "./dom.js";
 import { Ranges } from "./ranges.js";
 
 const EVERY_MS = 5000;
@@ -30,7 +30,7 @@ class Chart {
     if (!this.data) return;
     const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1, size: 4 }, font: "12px system-ui" };
     const values = (_, all) => all.map((value) => (value === null ? "" : this.value(value)));
-    const scale = this.log ? { distr: 3, range: (_, low, high) => [Math.min(low ?? 10, 10), Math.max(high ?? 0, this.mark ?? 0) * 4] } : { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] };
+    const scale = this.log ? { distr: 3, range: (_, low, high) => [Math.min(low ?? 10, 10), Math.max(high ?? 0, this.mark ?? 0) * 4] } : { range: (_, low, high) => [0, (high || 1) * 1.1] };
     const times = (_, all) => all.map((at) => tick(at, (all[1] ?? 0) - all[0] >= DAY_S / 2));
     const options = {
       width: this.place.clientWidth,
@@ -164,8 +164,8 @@ export class Charts {
 
   showRange(found) {
     const { since, until } = this.ranges.now;
-    const began = found.began_s > since ? `; no figures from before ${when(found.began_s)}` : "";
-    setText($("range-words"), `${when(since)} to ${when(until)}${began}`);
+    const began = found.began_s > since ? `; recorded since ${clock(found.began_s)}` : "";
+    setText($("range-words"), `${period(since, until)}${began}`);
   }
 }
 

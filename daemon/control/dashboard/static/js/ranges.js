@@ -1,6 +1,6 @@
 // The range of the curves: a length up to now, or a part of the past that was zoomed into. It is kept in the URL.
 
-import { $, announce, when } from "./dom.js";
+import { $, announce, period } from "./dom.js";
 import { fromUrl, toUrl } from "./url.js";
 
 const HOUR_S = 3600;
@@ -90,7 +90,7 @@ export class Ranges {
     this.part = part;
     toUrl({ range: this.name === USUAL ? "" : this.name, from: part && iso(part.since), to: part && iso(part.until) });
     this.mark();
-    announce(part ? `Curves from ${when(part.since)} to ${when(part.until)}` : `Curves of the last ${LENGTHS[this.name][0]}`);
+    announce(part ? `Curves of ${period(part.since, part.until)}` : `Curves of the last ${LENGTHS[this.name][0]}`);
     this.changed();
   }
 
