@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from daemon.cli.nodes import nodes_that_run
-from daemon.cli.output import dollars, say, say_json, say_table, size_in_words, table, text, warn
+from daemon.cli.output import say, say_json, say_table, table, text, warn
 from daemon.cli.session import (
     AsJSON,
     ConfigFile,
@@ -32,6 +32,7 @@ from daemon.control.status import TableStatus, country_status, read_status
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import TheirFault
+from daemon.formats import dollars, size_in_words
 from daemon.journal.copies import node_id_of
 from daemon.journal.spool import FILE
 from daemon.maintenance.advisor import advice_by_tables

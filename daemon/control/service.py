@@ -19,6 +19,7 @@ from daemon.control.resources import (
     actions,
     clicks,
     direct_traces,
+    history,
     ips,
     nodes,
     offer_figures,
@@ -26,6 +27,7 @@ from daemon.control.resources import (
     pages,
     pools,
     reports,
+    session,
     statistics,
     status,
     traces,
@@ -47,6 +49,7 @@ STOP_S = 3.0  # for answers in progress at the end of a stop, when the parts the
 NOTE_USE_S = 30.0
 
 RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
+    session.blueprint,
     status.blueprint,
     pools.blueprint,
     nodes.blueprint,
@@ -55,6 +58,7 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     clicks.blueprint,
     traces.blueprint,
     statistics.blueprint,
+    history.blueprint,
     offer_figures.blueprint,
     reports.blueprint,
     actions.blueprint,
