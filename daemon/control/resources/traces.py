@@ -132,7 +132,7 @@ class HitsQuery:
     """`reason`: of a fallback. `kind`: repeats and previews used no IP. Times: RFC 3339 with a zone."""
 
     offer: Word | None = None
-    outcome: Literal["resolved", "fallback"] | None = None
+    outcome: Literal["resolved", "fallback", "background"] | None = None
     kind: HitKind | None = None
     reason: Word | None = None
     visitor: Word | None = None
