@@ -200,6 +200,8 @@ class Clicks:
             self.waiting -= 1
             if first is not None and first.answer is None:
                 first.left()
+            if click.queued is not None:
+                outcome = "background"  # also if its visitor has left
             self._conclude(click, outcome, reason, location)
         return Answer(302, click.request_id, location=location, in_background=outcome == "background")
 
