@@ -17,6 +17,7 @@ from daemon.control.problems import not_ready
 from daemon.control.resources import (
     clicks,
     direct_traces,
+    history,
     ips,
     nodes,
     offer_figures,
@@ -24,6 +25,7 @@ from daemon.control.resources import (
     pages,
     pools,
     reports,
+    session,
     statistics,
     status,
     traces,
@@ -45,6 +47,7 @@ STOP_S = 3.0  # for answers in progress at the end of a stop, when the parts the
 NOTE_USE_S = 30.0
 
 RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
+    session.blueprint,
     status.blueprint,
     pools.blueprint,
     nodes.blueprint,
@@ -53,6 +56,7 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     clicks.blueprint,
     traces.blueprint,
     statistics.blueprint,
+    history.blueprint,
     offer_figures.blueprint,
     reports.blueprint,
     direct_traces.parallel_routes,

@@ -14,6 +14,10 @@ alter table hits
 comment on column hits.outcome is
     'resolved: sent to the landing page; fallback, with its reason; background: answered at once, and traced afterwards';
 
+alter table click_minutes add column background integer not null default 0;
+
+comment on column click_minutes.background is 'clicks that were answered at once, which are not among the others';
+
 alter table active_trace_requests add column identity jsonb;
 
 comment on column active_trace_requests.identity is
