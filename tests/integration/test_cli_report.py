@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.cli.report import COLUMNS
 from daemon.control import exports
 from tests.integration.commands import Commands
 from tests.integration.databases import PostgresServer
@@ -53,7 +54,7 @@ def test_clicks_waits_and_cost_are_those_of_the_rows_in_every_grouping(tracepool
     found = tracepool("report")
     assert (found.status, found.err) == (0, "")
     assert found.lines[1:] == [
-        "offer\tcountry\tclicks\tlanded\t%\tfallbacks\tbackground\trepeats\tpreviews\tp50 ms\tp95 ms\ttraces\tbytes\tcost",
+        "\t".join(("offer", "country", *COLUMNS)),
         "shoes\tuk\t2\t2\t100.0\t\t0\t0\t0\t150\t195\t2\t2.4 KB\t$1.00",
         "shoes\tus\t2\t1\t50.0\tdeadline 1\t0\t0\t0\t350\t395\t2\t2.4 KB\t$1.00",
         "gone\t(no country)\t1\t0\t0.0\tno_ip 1\t4\t1\t2\t7\t7\t0\t0 B\t$0.00",

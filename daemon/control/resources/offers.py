@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, request
 from quart_schema import validate_request, validate_response
 
+from daemon.control.actions import changed_values
 from daemon.control.api import (
     STRICT,
     Cursor,
@@ -154,8 +155,8 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
         added, row = await context().database.work(_add, offer)
         if not added:
             raise ProblemRaised(409, f"an offer called {offer.offer_name!r} exists already: PATCH changes it")
-        note_change(offer=offer.offer_name)
-        return _saved(row, asdict(data)), 201
+        note_change(offer.offer_name)
+        return _saved(with_json_read(row), asdict(data)), 201
 
     @routes.post("/api/offers/import")
     @validate_request(OffersNew)
@@ -183,8 +184,8 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         given = {name: SETTINGS[name].unset if values[name] is None else values[name] for name in named}
         changes = _changes(given, context().settings().trace.allow_private)
         cleared = [name for name, value in given.items() if value is None]
-        row = await context().database.work(_change, offer, changes, cleared)
-        note_change(offer=row["offer_name"], changed=named)
+        before, row = await context().database.work(_change, offer, changes, cleared)
+        note_change(row["offer_name"], changed=changed_values(before, row))
         return _saved(row, given)
 
     @routes.delete("/api/offers/<path:offer>")
@@ -192,7 +193,7 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     async def delete_offer(offer: str) -> OfferRemoved:
         """Remove an offer: its clicks get 404. Its hits and traces stay."""
         name = await context().database.work(_remove, offer)
-        note_change(removed=name)
+        note_change(name)
         return OfferRemoved(name)
 
 
@@ -207,10 +208,14 @@ async def _add(conn: Connection, offer: OfferFields) -> tuple[bool, dict[str, An
     return await add_offer(conn, offer), await _known(conn, offer.offer_name)
 
 
-async def _change(conn: Connection, key: str, changes: OfferFields, cleared: list[str]) -> dict[str, Any]:
-    row = await _known(conn, key)
-    await update_offer(conn, replace(changes, offer_name=row["offer_name"]), cleared)
-    return await _known(conn, str(row["id"]))
+async def _change(
+    conn: Connection, key: str, changes: OfferFields, cleared: list[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The row before and after the change."""
+    before = await _known(conn, key)
+    await update_offer(conn, replace(changes, offer_name=before["offer_name"]), cleared)
+    after = await _known(conn, str(before["id"]))
+    return with_json_read(before), with_json_read(after)
 
 
 async def _remove(conn: Connection, key: str) -> str:
@@ -232,4 +237,4 @@ def _shown(row: dict[str, Any]) -> OfferRow:
 
 def _saved(row: dict[str, Any], given: Mapping[str, object]) -> OfferSaved:
     macros = [MacroMeaning(one.sentence, one.warns) for one in meanings_in(given, row["click_ids"] or ())]
-    return from_row(OfferSaved, with_json_read(row), macros=macros)
+    return from_row(OfferSaved, row, macros=macros)
