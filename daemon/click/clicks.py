@@ -52,7 +52,7 @@ class _Click:
     received: Moment
     fallback: str  # of the offer, with its macros expanded; with the parameters too if no offer serves the click
     trace: TraceHandle | None = None
-    queued: TraceQueued | None = None  # recorded with the hit
+    queued: tuple[TraceQueued, ...] = ()  # recorded with the hit
     hit_is_late: bool = False
     kind: HitKind = "click"
 
@@ -201,7 +201,7 @@ class Clicks:
             self.waiting -= 1
             if first is not None and first.answer is None:
                 first.left()
-            if click.queued is not None:
+            if click.queued:
                 outcome = "background"  # also if its visitor has left
             self._conclude(click, outcome, reason, location)
         return Answer(302, click.request_id, location=location, in_background=outcome == "background")
@@ -223,7 +223,7 @@ class Clicks:
         if isinstance(offer, Unserved):
             return click.fallback, offer.reason
         if offer.mode == "background":
-            click.queued = queued_trace(self._request(click, offer), offer, self._live.current)
+            click.queued = (queued_trace(self._request(click, offer), offer, self._live.current),)
             return self._fallback_of(click), None
         finished: Finished | str
         try:
@@ -288,9 +288,10 @@ class Clicks:
             kind=click.kind,
             click_id=click_id_of(click.offer.click_ids, click.inbound.params),
         )
-        with trio.move_on_after(HIT_DELAY_MAX_S) as scope:
-            await (self._journal.durable(hit) if click.queued is None else self._journal.durable(click.queued, hit))
-        if scope.cancelled_caught:
+        is_durable = False
+        with trio.move_on_after(HIT_DELAY_MAX_S):
+            is_durable = await self._journal.durable(*click.queued, hit)
+        if not is_durable:  # the disk is slow, refuses writes, or is not open yet
             self.late_hits += 1
             click.hit_is_late = True
 
