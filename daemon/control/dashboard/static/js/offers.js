@@ -52,7 +52,14 @@ export class Offers {
         ],
       },
     );
-    this.bar = offersBar({ table: this.table.table, visible: () => this.table.visible().filter((offer) => offer.offer_id) });
+    const rows = this.table;
+    offersBar({
+      table: rows.table,
+      visible: () => rows.visible().filter((offer) => offer.offer_id).map((offer) => ({ id: offer.offer_id })),
+      set onSift(act) {
+        rows.onSift = act;
+      },
+    });
     this.span.addEventListener("input", () => this.load());
     this.table.table.tHead.addEventListener("click", () => this.order());
     $("offers-harm").addEventListener("click", () => this.byHarm());
