@@ -279,6 +279,10 @@ from jsonb_to_recordset($1::jsonb) as (
     user_agent text, referrer text, wait_ms int, answered_at float8, kind text, click_id text)
 on conflict (request_id) do nothing
 
+-- name: requests_of_click_id
+-- $1: a click id. The newest 20 requests with it; the click before its repeats.
+select request_id, kind from hits where click_id = left($1, 512) order by kind <> 'click', created_at desc limit 20
+
 -- name: blockers
 -- The sessions that hold the locks which sessions such as this one wait for; pid 0: a prepared transaction.
 select distinct by_pid as pid, b.usename, b.application_name, b.state, left(b.query, 2000) as query,

@@ -36,6 +36,16 @@ export function showHops(box, id, hops) {
   table.show(rows);
 }
 
+/** The hops one below the other, where a table has no room. */
+export function hopsList(hops) {
+  const one = (hop) => {
+    const figures = [ms(hop.ms), `${bytes(hop.bytes_received)} received`, `${bytes(hop.bytes_sent)} sent`];
+    if (hop.cookies !== null) figures.push(hop.cookies === 1 ? "1 cookie" : `${number(hop.cookies)} cookies`);
+    return h("li", {}, h("p", {}, h("strong", {}, answerOf(hop)), h("small", {}, figures.join(", "))), hop.why ? h("p", { class: "why" }, `Where the page goes on is not certain: ${hop.why}`) : null, copyable(hop.url, "the URL of this hop"));
+  };
+  return h("ol", { class: "hops-list" }, ...hops.map(one));
+}
+
 /** The status, how the chain went on, and what found that out. */
 function answerOf(hop) {
   const by = hop.tier && hop.tier !== "markup" ? `(${hop.tier})` : null;

@@ -3,7 +3,7 @@
 import { ApiError, get, post } from "./api.js";
 import { copyable } from "./copying.js";
 import { $, announce, bytes, dollars, duration, h, ms, number, setText, tag } from "./dom.js";
-import { paramsList, showHops } from "./hops.js";
+import { hopsList, paramsList } from "./hops.js";
 
 const POLL_MS = 500;
 const POLLS_MAX = 40; // the row of a trace that ended is in PostgreSQL within a second or so
@@ -44,13 +44,13 @@ export class Tester {
     return offer;
   }
 
-  status({ countries, in_flight: flights, node }) {
+  status({ countries, in_flight: flights }) {
     this.countries = countries;
     const run = this.running;
-    if (!run) return;
+    if (!run || run.answered) return;
     const flight = flights.find((one) => one.request_id === run.id);
     if (flight) this.say(`Traces through ${flight.ip} for ${duration(flight.running_s)}.`);
-    else this.say(this.waits(run, node));
+    else this.say(this.waits(run));
   }
 
   /** Why the trace has no IP yet. */
@@ -78,6 +78,7 @@ export class Tester {
       const offer = await this.offerOf(link);
       run.country = (this.form.country.value.trim() || offer?.target_country || "us").toLowerCase();
       const answer = await post("/functions/v1/process-trace-parallel", this.request(run, offer, link), run.abort.signal);
+      run.answered = true;
       this.say(answer.success ? "Landed." : `Did not land: ${answer.error ?? "the trace failed"}.`, answer.success ? null : "bad");
       await this.show(run, answer);
       announce($("tester-state").textContent);
@@ -107,10 +108,8 @@ export class Tester {
   /** The trace with its hops, as soon as its row is there. */
   async show(run, answer) {
     for (let poll = 0; poll < POLLS_MAX; poll += 1) {
-      const found = await get(`/api/traces/${run.id}`).catch((trouble) => {
-        if (trouble.status !== 404) throw trouble;
-        return null;
-      });
+      const { items } = await get("/api/find", { text: run.id }); // no error while the row is not there
+      const found = items.length ? await get(`/api/traces/${run.id}`) : null;
       if (found && !["pending", "processing"].includes(found.trace.status)) return this.draw(found);
       await new Promise((done) => setTimeout(done, POLL_MS));
     }
@@ -124,7 +123,6 @@ export class Tester {
 
   draw({ trace, hops, extracted_params: params }) {
     const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value ?? "–"));
-    const box = h("div");
     $("tester-result").replaceChildren(
       h(
         "dl",
@@ -137,10 +135,9 @@ export class Tester {
         fact("Cost", dollars(trace.cost)),
       ),
       h("h3", {}, hops.length === 1 ? "One hop" : `${hops.length} hops`),
-      box,
+      hopsList(hops),
       ...(trace.final_url ? [h("h3", {}, "Landing page"), copyable(trace.final_url, "the landing page's URL"), paramsList(params)] : []),
     );
-    showHops(box, "tester-hops", hops);
   }
 }
 
