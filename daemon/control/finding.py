@@ -3,8 +3,10 @@
 Each kind is found by an index, so that a search costs the same in a table of millions of rows.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from itertools import islice
+from typing import Any, Literal
 from uuid import UUID
 
 from daemon.control.listings import HITS, conditions_of
@@ -18,7 +20,7 @@ EACH_MAX = 10
 CLICKS_COUNTED_MAX = 100
 LOOKED_IN = (
     "request ids of clicks and traces, click ids, visitors' addresses, addresses of IPs, names and ids of offers, and"
-    " names of clicks that no offer has"
+    " names of clicks that no offer has, of the last refused ones too"
 )
 AROUND = " \t\r\n\"'"  # what is pasted with an address or an id
 
@@ -61,6 +63,16 @@ async def find(conn: Connection, text: str) -> list[Match]:
     if not any(row["offer_name"] == wanted for row in offers):
         found += await _by_value(conn, "offer", wanted, "clicks of a name that no offer has:", "offer_name")
     return found
+
+
+def refused_matches(text: str, refused: Iterable[Mapping[str, Any]]) -> list[Match]:
+    """Refused clicks with this request id or name. `refused`: their log lines, the newest first."""
+    wanted = text.strip(AROUND)
+    found = (line for line in refused if wanted and wanted in (line["request_id"], line.get("offer")))
+    return [
+        Match("click", line["request_id"], f"refused click, {line['status']}, {line['reason']}")
+        for line in islice(found, EACH_MAX)
+    ]
 
 
 async def _by_request_id(conn: Connection, wanted: str) -> list[Match]:

@@ -1,15 +1,21 @@
 """GET /api/clicks and /api/reports/offers over real rows: every click is found, and each offer has a row."""
 
+from logging import INFO
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 
+from daemon.control.metrics import Metrics
+from daemon.control.observers import Observers
 from daemon.control.overview import Overview
 from daemon.database.postgres import Database
+from daemon.host.clocks import read_clocks
 from daemon.nodes.cluster import cluster_of
 from daemon.offers.model import Offers
+from daemon.settings.live import LiveSettings
+from daemon.settings.model import Settings
 from tests.integration.control_faces import control_face
 from tests.integration.databases import PostgresServer, Rows, fresh_database
 from tests.integration.journals import running_journal
@@ -156,3 +162,18 @@ async def test_a_search_finds_what_a_text_names(postgres: PostgresServer, tmp_pa
         assert await found(HOSTILE) == [("offer_name", HOSTILE, 1)]
         assert await found("nothing has this") == await found(" ") == await found("z" * 8_000) == []
         assert (await served.ask("/api/find?text=")).status_code == 400
+
+
+async def test_a_refused_click_has_a_story_too(postgres: PostgresServer) -> None:
+    observers = Observers(Metrics(LiveSettings(Settings())), read_clocks)
+    request_id = str(uuid4())
+    facts = {"request_id": request_id, "status": 404, "reason": "unknown_offer", "offer": "slae"}
+    observers.events.take(INFO, {"event": "click_refused", "level": "info", "ts": "2030-01-01T00:00:00Z", **facts})
+    async with fresh_database(postgres) as rows, control_face(database=rows.database, observers=observers) as served:
+        (refused,) = (await served.ask("/api/clicks/refused")).json()["items"]
+        assert (refused["offer"], refused["status"], refused["error"]) == ("slae", 404, None)
+        story = (await served.ask(f"/api/clicks/{request_id}")).json()
+        assert (story["answered"]["outcome"], story["offer"]) == ("refused", "slae")
+        for text in (request_id, "slae"):
+            (found,) = (await served.ask("/api/find", params={"text": text})).json()["items"]
+            assert (found["kind"], found["id"]) == ("click", request_id)

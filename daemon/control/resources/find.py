@@ -8,7 +8,7 @@ from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
 from daemon.control.api import GetContext
-from daemon.control.finding import LOOKED_IN, Match, find
+from daemon.control.finding import LOOKED_IN, find, refused_matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,9 @@ def blueprint(context: GetContext) -> Blueprint:
     @validate_response(FindAnswer)
     async def find_text(query_args: FindQuery) -> FindAnswer:
         """Find what a text names: a request, a click id, an IP, a visitor or an offer."""
-        matches: list[Match] = await context().database.work(find, query_args.text)
+        here = context()
+        matches = await here.database.work(find, query_args.text)
+        matches += refused_matches(query_args.text, here.observers.events.refused())
         return FindAnswer([FoundMatch(one.kind, one.id, one.label, one.clicks) for one in matches], LOOKED_IN)
 
     return routes

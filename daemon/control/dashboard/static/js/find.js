@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { copier, copyable } from "./copying.js";
 import { detail } from "./dialogs.js";
-import { $, button, clock, h, ms, tag, when, zone } from "./dom.js";
+import { $, button, clock, h, ms, number, setText, tag, when, zone } from "./dom.js";
 import { paramsList, showHops } from "./hops.js";
 import { made, Table } from "./table.js";
 import { keepForm } from "./url.js";
@@ -45,6 +45,24 @@ export class Clicks {
     this.form.addEventListener("reset", () => setTimeout(() => this.filter({})));
     document.addEventListener("zone", () => (this.form.since.value || this.form.until.value) && this.load());
     $("found-more").addEventListener("click", () => this.load(this.next));
+    this.refused = new Table(
+      "refused",
+      [
+        (click) => made(`${click.request_id} ${clock(click.at)}`, () => button(clock(click.at), () => showClick(click.request_id), { class: "link", "aria-label": `Refused click of ${when(click.at)}` })),
+        (click) => click.offer ?? "no name",
+        (click) => click.status,
+        (click) => click.error ?? click.reason.replaceAll("_", " "),
+        (click) => made(click.request_id, () => copyable(click.request_id, "the request id")),
+      ],
+      { key: (click) => click.request_id, empty: "None.", classes: [null, "long"] },
+    );
+  }
+
+  async loadRefused() {
+    const { items } = await get("/api/clicks/refused").catch(() => ({ items: [] }));
+    $("refused-details").hidden = !items.length;
+    setText($("refused-words"), `Refused clicks: ${number(items.length)}, the last one at ${clock(items[0]?.at)}`);
+    this.refused.show(items);
   }
 
   happened() {
@@ -68,6 +86,7 @@ export class Clicks {
   }
 
   async load(cursor = null) {
+    if (!cursor) this.loadRefused();
     const filters = Object.fromEntries(new FormData(this.form));
     $("find-reset").hidden = Object.entries(filters).every(([name, value]) => !value || name === "sort");
     for (const name of ["since", "until"]) filters[name] = instant(filters[name]);
@@ -80,7 +99,7 @@ export class Clicks {
       this.items = cursor ? [...this.items, ...page.items] : page.items;
       this.next = page.next;
       this.loaded = JSON.stringify(filters);
-      this.table.empty = $("find-reset").hidden ? "No click yet. Refused ones (404, 400) are only in the log." : "No click matches. Refused ones (404, 400) are only in the log.";
+      this.table.empty = $("find-reset").hidden ? "No click yet." : "No click matches.";
     } catch (trouble) {
       if (filters !== this.filters) return;
       this.items = [];
@@ -114,7 +133,7 @@ export async function showClick(id) {
   const hops = h("div");
   const parts = [
     factsOf(click),
-    answered?.why ? h("p", { class: "outcome", "data-mood": "bad" }, `Fallback: ${answered.why}.`) : null,
+    answered?.why ? h("p", { class: "outcome", "data-mood": "bad" }, `${answered.outcome === "refused" ? `Refused with ${answered.reason}` : "Fallback"}: ${answered.why}.`) : null,
     trace?.error ? h("p", { class: "outcome", "data-mood": "bad" }, `The trace: ${trace.error}`) : null,
     trace ? h("h3", {}, `${click.hops.length === 1 ? "One hop" : `${click.hops.length} hops`} through ${chosen?.ip ?? "no IP"}`) : null,
     trace ? hops : null,

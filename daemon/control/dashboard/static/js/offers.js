@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { $, button, clock, dollars, h, ms, number, percent, percentage, setText, tag } from "./dom.js";
+import { lead } from "./first_run.js";
 import { offersBar } from "./offer_form.js";
 import { made, Table } from "./table.js";
 import { keepField, toUrl } from "./url.js";
@@ -9,6 +10,8 @@ import { keepField, toUrl } from "./url.js";
 const MOODS = { active: "good", paused: null, broken: "bad", removed: "warn", unknown: "warn" };
 const WORDS = { unknown: "no such offer", removed: "removed" };
 const LIVE_MS = 5000; // how often short times are loaded
+
+const NO_OFFERS = () => lead("No offers yet.", { act: "new-offer", label: "New offer", command: "tracepool offers add NAME URL" });
 
 const lost = (offer) => offer.clicks - offer.landed;
 const isDry = (offer) => offer.state === "active" && !offer.ips;
@@ -36,8 +39,13 @@ export class Offers {
       ],
       {
         key: (offer) => offer.offer,
+<<<<<<< HEAD
         empty: () => h("span", {}, "No offers yet."),
         classes: ["long", null, null, null, null, "reasons"],
+=======
+        empty: NO_OFFERS,
+        classes: ["long"],
+>>>>>>> 70e2e60 (clicks: show the last refused ones, which no table has)
         orders: [
           (offer) => offer.offer,
           stateWords,
@@ -102,7 +110,7 @@ export class Offers {
     try {
       const answer = await get("/api/reports/offers", { span });
       if (span !== this.span.value) return;
-      this.table.empty = "No offers yet.";
+      this.table.empty = NO_OFFERS;
       this.table.show(answer.items);
       const more = answer.left_out ? `; ${number(answer.left_out)} more names of clicks are not listed` : "";
       setText($("offers-counted"), `counted ${clock(answer.until)}${more}`);

@@ -38,7 +38,7 @@ export class Search {
     if (first && !more.length) this.lead(first);
     else if (first) this.choose(text, answer.items);
     else {
-      const note = h("p", { class: "note" }, `Looked in: ${answer.looked_in}. Rows that are older than the retention are gone, and refused clicks (404, 400) are only in the log.`);
+      const note = h("p", { class: "note" }, `Looked in: ${answer.looked_in}. Rows that are older than the retention are gone, and older refused clicks (404, 400) are only in the log.`);
       detail("Nothing found", h("p", {}, "Nothing has the name, id or address ", h("q", { class: "url" }, text.trim()), "."), note);
     }
   }
