@@ -3,7 +3,6 @@
 import { get } from "./api.js";
 import { $, button, clock, dollars, h, ms, number, percent, percentage, setText, tag } from "./dom.js";
 import { lead } from "./first_run.js";
-import { offersBar } from "./offer_form.js";
 import { made, Table } from "./table.js";
 import { keepField, toUrl } from "./url.js";
 
@@ -29,8 +28,7 @@ export class Offers {
         (offer) => made(stateWords(offer), () => tag(stateWords(offer), MOODS[offer.state])),
         (offer) => number(offer.clicks),
         (offer) => made(`${offer.landed} ${offer.clicks}`, () => shareOf(offer.landed, offer)),
-        (offer) => made(`${lost(offer)} ${offer.clicks}`, () => this.fallbacks(offer)),
-        (offer) => reasonsOf(offer),
+        (offer) => made(`${lost(offer)} ${offer.clicks} ${reasonsOf(offer)}`, () => this.fallbacks(offer)),
         (offer) => ms(offer.wait_p50_ms),
         (offer) => ms(offer.wait_p95_ms),
         (offer) => dollars(offer.cost),
@@ -39,20 +37,14 @@ export class Offers {
       ],
       {
         key: (offer) => offer.offer,
-<<<<<<< HEAD
-        empty: () => h("span", {}, "No offers yet."),
-        classes: ["long", null, null, null, null, "reasons"],
-=======
         empty: NO_OFFERS,
         classes: ["long"],
->>>>>>> 70e2e60 (clicks: show the last refused ones, which no table has)
         orders: [
           (offer) => offer.offer,
           stateWords,
           (offer) => offer.clicks,
           (offer) => offer.landed,
           lost,
-          reasonsOf,
           (offer) => offer.wait_p50_ms,
           (offer) => offer.wait_p95_ms,
           (offer) => offer.cost,
@@ -60,14 +52,6 @@ export class Offers {
         ],
       },
     );
-    const rows = this.table;
-    offersBar({
-      table: rows.table,
-      visible: () => rows.visible().filter((offer) => offer.offer_id).map((offer) => ({ id: offer.offer_id })),
-      set onSift(act) {
-        rows.onSift = act;
-      },
-    });
     this.span.addEventListener("input", () => this.load());
     this.table.table.tHead.addEventListener("click", () => this.order());
     $("offers-harm").addEventListener("click", () => this.byHarm());
@@ -80,8 +64,10 @@ export class Offers {
   }
 
   fallbacks(offer) {
-    if (!lost(offer)) return h("span", {}, "0");
-    return button(`${number(lost(offer))} (${percent(lost(offer), offer.clicks)})`, () => this.clicks.filter({ offer: offer.offer, outcome: "fallback", kind: "click" }), { class: "link", title: "Show these clicks" });
+    const reasons = reasonsOf(offer) && h("small", { class: "reasons" }, reasonsOf(offer));
+    if (!lost(offer)) return h("span", {}, "0", reasons || null);
+    const press = button(`${number(lost(offer))} (${percent(lost(offer), offer.clicks)})`, () => this.clicks.filter({ offer: offer.offer, outcome: "fallback", kind: "click" }), { class: "link", title: "Show these clicks" });
+    return h("span", {}, press, reasons || null);
   }
 
   order() {
