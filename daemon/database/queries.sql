@@ -669,10 +669,12 @@ select pg_advisory_xact_lock_shared($1, $2)
 select kind, digest from forget_requests where at > now() - interval '30 days'
 
 -- name: add_forget_request
--- $1 kind, $2 digest. What is too old for entries to come is removed.
-with old as (delete from forget_requests where at < now() - interval '30 days'),
-     old_clicks as (delete from forgotten_clicks where at < now() - interval '30 days')
+-- $1 kind, $2 digest.
 insert into forget_requests (kind, digest) values ($1, $2)
+
+-- name: remove_old_forget_requests
+with old as (delete from forget_requests where at < now() - interval '30 days')
+delete from forgotten_clicks where at < now() - interval '30 days'
 
 -- name: forgotten_among
 select request_id from forgotten_clicks where request_id = any($1::uuid[])
