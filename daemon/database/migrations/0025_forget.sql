@@ -15,7 +15,7 @@ create index forgotten_clicks_at on forgotten_clicks (at);
 
 comment on table forget_requests is 'for 30 days: SHA-256 of an address or a click id that later entries may still have';
 
-create function tracepool_announce_forget() returns trigger language plpgsql as $$
+create function tracepool_announce_forget() returns trigger language plpgsql set search_path from current as $$
 begin
     perform pg_notify('tracepool_forget', '');
     return null;
