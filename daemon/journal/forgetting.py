@@ -14,14 +14,15 @@ from uuid import UUID
 
 from daemon.database.postgres import Connection, in_chunks
 from daemon.database.queries import QUERIES
-from daemon.journal.entries import KINDS, Hit, TraceFinished, TracePending
+from daemon.journal.entries import KINDS, Hit, TraceFinished, TracePending, TraceQueued
 from daemon.journal.personal import HOPS, PARAMS, Kind, Person, blanked, is_about, pattern_of, person_of
 from daemon.journal.refused import REQUEST_ID
-from daemon.journal.spool import SpooledEntry
+from daemon.journal.spool import PASSED_OVER, SpooledEntry
 
 ROWS_AT_ONCE = 500
-PERSONAL = tuple(KINDS[kind] for kind in (TracePending, TraceFinished, Hit))
+PERSONAL = tuple(KINDS[kind] for kind in (TracePending, TraceQueued, TraceFinished, Hit))
 """The kinds of entries that have something of a visitor."""
+QUEUED = KINDS[TraceQueued]
 _JSON = (*PARAMS, HOPS)
 
 
@@ -87,7 +88,13 @@ async def without_forgotten(conn: Connection, batch: Sequence[SpooledEntry]) -> 
     gone, kept = blanked_entries(batch, people, frozenset(known))
     if new := gone - known:
         await _blank(conn, new)
-    return kept if gone else None
+    return [_without_queued(entry, gone) for entry in kept] if gone else None
+
+
+def _without_queued(entry: SpooledEntry, gone: Collection[UUID]) -> SpooledEntry:
+    """A trace that nobody has begun is given up: its URL is blanked."""
+    is_given_up = entry.kind == QUEUED and UUID(entry.body[REQUEST_ID]) in gone
+    return SpooledEntry(entry.seq, PASSED_OVER, "{}") if is_given_up else entry
 
 
 def blanked_entries(

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from daemon.control.forget import forget, request_of
 from daemon.database.failures import Refusal
-from daemon.journal.entries import Hit, TraceFinished, TracePending, TraceProcessing, encode
+from daemon.journal.entries import Hit, TraceFinished, TracePending, TraceProcessing, TraceQueued, encode
 from daemon.journal.forgetting import begin
 from daemon.journal.spool import Spool
 from daemon.journal.spool_forgetting import SpoolForgetting
@@ -107,7 +107,10 @@ async def test_entries_that_are_shipped_later_are_blanked_on_their_way(
         journal.writer.record(*later[:2])  # the trace of a visitor whose hit comes last
         await journal.flush()
         journal.writer.record(*later[2:], by_id[-1])
+        url = f"https://ads.example/c?g={ID}"
+        journal.writer.record(TraceQueued(uuid4(), uuid4(), url, "us", {"gclid": ID}, 1, 1.5, 2.5, {"user_agent": "a"}))
         await journal.flush()
+        assert await rows.sql("select 1 from active_trace_requests where priority > 0") == [], "it is given up"
         left = await texts(rows)
         for entries in (before, begun, later, by_id):
             assert_forgotten(left[entries[0].request_id])
