@@ -12,7 +12,7 @@ import trio
 from daemon.click.answer import fallback_location, landing_location
 from daemon.click.answer_slots import AnswerSlots
 from daemon.click.repeats import First, Repeats, repeat_key
-from daemon.click.unserved import Unserved, offer_of
+from daemon.click.unserved import Unserved, country_of, offer_of
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
 from daemon.errors import BadInput
@@ -166,6 +166,7 @@ class Clicks:
         except Exception:
             log.exception("hit_lost", request_id=str(click.request_id))
         self.observe(kind, None, 0.0)
+        self.tally.mark(self._now().tick_s, kind)
         log.info(
             kind,
             request_id=str(click.request_id),
@@ -288,7 +289,8 @@ class Clicks:
         self.observe(outcome, reason, wait_ms / 1000)
         if outcome != "left":
             self.answered += 1
-            self.tally.add(click.received.tick_s + wait_ms / 1000, reason, wait_ms)
+            where = (click.offer.name, country_of(click.offer)) if reason else ()
+            self.tally.add(click.received.tick_s + wait_ms / 1000, reason, wait_ms, *where)
         log.info(
             "click",
             request_id=str(click.request_id),

@@ -5,6 +5,7 @@ from functools import lru_cache
 from uuid import UUID
 
 from daemon.click.answer import fallback_location
+from daemon.countries import canonical
 from daemon.offers.model import ClosedOffer, Offer, Offers, Target, target_of
 from daemon.offers.param_rules import ParamRules
 from daemon.offers.values import NAME_CHARACTERS_MAX
@@ -40,6 +41,11 @@ class Unserved:
             return None
         params = self.param_rules.at_fallback(self.inbound.params)
         return fallback_location(target.of_click(self.inbound, request_id), params)
+
+
+def country_of(offer: Offer | Unserved) -> str:
+    """The country whose IPs the offer's clicks use; empty if no offer serves the click."""
+    return canonical(offer.country) if isinstance(offer, Offer) else ""
 
 
 def offer_of(query: bytes, offers: Offers, *, is_starting: bool = False) -> tuple[Offer, Inbound] | Unserved:

@@ -42,6 +42,7 @@ def overview_of(
         load=queues.load,
         count_backlog=shipper.backlog,
         curves=observers.curves,
+        attempts=observers.attempts,
     )
     member.subscribe(NodeListener(renewed=observers.history.sample))
     return Overview(
@@ -53,7 +54,7 @@ def overview_of(
         spool=spool,
         writer=queues.writer,
         shipper=shipper,
-        advisor=Advisor(database, queues.live, report, now),
+        advisor=Advisor(database, queues.live, report, now, clicks.offers),
         report=report,
         traffic=TrafficToday(database, tracer.traffic_costs, now, lambda: len(report.nodes()) > 1),
         member=member,

@@ -14,7 +14,7 @@ from daemon.control.status import (
     OwnStatus,
     QueueStatus,
     Status,
-    country_status,
+    country_statuses,
 )
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
@@ -53,13 +53,18 @@ class Overview:
         """A `Status` as a dict for JSON, percentages and milliseconds to one decimal."""
         now, cluster = self.now(), self.report.cluster()
         status = Status(
-            countries={country: country_status(counts) for country, counts in counts_of(cluster.countries).items()},
+            countries=country_statuses(
+                counts_of(cluster.countries),
+                {country: ips.out for country, ips in cluster.countries.items()},
+                self.clicks.offers.by_country,
+            ),
             active_traces=cluster.active_traces,
             clicks_waiting=cluster.clicks_waiting,
             last_minute=LastMinuteStatus(**asdict(self.report.last_minute(cluster).rounded())),
             traffic_today=await self.traffic.today(),
             providers=provider_statuses(cluster.providers),
             advice=[AdviceStatus(**asdict(advice)) for advice in self.advisor.advice()],
+            first_run=self.advisor.first_run(),
             queues=self.queues(),
             journal=JournalStatus(
                 recorded=self.writer.recorded,
@@ -91,7 +96,7 @@ class Overview:
         return OwnStatus(
             **asdict(self.member.status()),
             draining=row is not None and row.draining,
-            countries={country: country_status(counts[country]) for country in sorted(counts)},
+            countries=country_statuses(counts, {pool.country: pool.view.failing for pool in self.directory}, {}),
             active_traces=self.tracer.active,
             clicks_waiting=self.clicks.waiting,
             last_minute=LastMinuteStatus(**asdict(self.clicks.tally.last_minute(now_s).rounded())),

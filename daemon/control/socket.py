@@ -93,7 +93,7 @@ def ask_process(
     except ValueError:
         raise TheirFault("the daemon stopped before it answered, or took too long: see its log") from None
     if "error" in result:
-        raise DatabaseUnavailable(result["error"])
+        raise DatabaseUnavailable(result["error"], result.get("remedy") or "see the daemon's log")
     return result
 
 
@@ -168,9 +168,12 @@ async def _run(line: bytes, commands: Commands) -> dict[str, Any]:
         command, arguments = commands[request["command"]], request.get("arguments", {})
         inspect.signature(command).bind(**arguments)
     except (ValueError, KeyError, TypeError, RecursionError):
-        return {"error": f"unknown command or arguments; known commands: {', '.join(commands)}"}
+        known = ", ".join(commands)
+        return {"error": f"unknown command or arguments; known commands: {known}", "remedy": "use the daemon's version"}
     try:
         return await command(**arguments)
+    except DatabaseUnavailable as e:
+        return {"error": str(e), "remedy": e.remedy}
     except TracepoolError as e:
         return {"error": str(e)}
     except Exception:

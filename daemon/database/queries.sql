@@ -17,6 +17,10 @@ select id from ip_rotation_pool where node_id = $1 and set_aside is null
 -- $1: this node, $2, $3: edit numbers. The rows that are no IPs of this node (any more).
 select id from ip_rotation_pool where edit_no between $2 and $3 and (node_id is distinct from $1 or set_aside is not null)
 
+-- name: others_of
+-- $1: this node, $2: ids. Those that other nodes own.
+select id from ip_rotation_pool where id = any($2::uuid[]) and node_id <> $1 and set_aside is null
+
 -- name: take_ips
 -- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null, $5: the most rows. Takes what nobody
 -- owns, without the endpoints that another node may still use under a former row.
@@ -235,15 +239,37 @@ select country, count(*) as total,
        count(*) filter (where status = 'failed' or not is_healthy) as failed, 0 as waiting
 from ip_rotation_pool where set_aside is null group by country
 
+-- name: attempt_errors
+-- Why the last hour's traces failed by the fault of their IP or provider. Without the hop and its host, errors are equal.
+select target_country as country, provider, regexp_replace(error_message, '^hop \d+ \([^)]*\): ', '') as error,
+       count(*) as traces
+from active_trace_requests
+where created_at > now() - interval '1 hour' and verdict in ('ip', 'provider') and provider is not null
+      and error_message is not null
+group by 1, 2, 3 order by 4 desc limit 500
+
+-- name: has_clicks
+select exists (select from hits where kind = 'click')
+
+-- name: ips_out
+-- Failed IPs, and other IPs whose last trace failed by the IP's fault.
+select country, provider, count(*) filter (where status = 'failed' or not is_healthy) as failed,
+       count(*) filter (where status <> 'failed' and is_healthy) as others
+from ip_rotation_pool
+where set_aside is null and (status = 'failed' or not is_healthy or consecutive_failures > 0)
+group by country, provider
+
 -- name: active_traces
 select count(*) from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0
 
 -- name: last_minute
--- The clicks of the last minute, without the reasons of their fallbacks.
-select count(*) as clicks, count(*) filter (where outcome = 'resolved') as resolved,
-       percentile_cont(0.5) within group (order by wait_ms) as wait_p50_ms,
-       percentile_cont(0.95) within group (order by wait_ms) as wait_p95_ms
-from hits where created_at > now() - interval '1 minute' and kind = 'click'
+-- The clicks of the last minute, without the reasons of their fallbacks, and the hits that are no clicks of their own.
+select count(*) filter (where kind = 'click') as clicks,
+       count(*) filter (where kind = 'click' and outcome = 'resolved') as resolved,
+       percentile_cont(0.5) within group (order by wait_ms) filter (where kind = 'click') as wait_p50_ms,
+       percentile_cont(0.95) within group (order by wait_ms) filter (where kind = 'click') as wait_p95_ms,
+       count(*) filter (where kind = 'repeat') as repeats, count(*) filter (where kind = 'preview') as previews
+from hits where created_at > now() - interval '1 minute'
 
 -- name: last_minute_fallbacks
 select coalesce(reason, 'unknown') as reason, count(*) as count

@@ -1,24 +1,35 @@
 """Outcomes and waits of the last minute's clicks, for `status`. Pure: the time is an argument."""
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
-from daemon.nodes.figures import ClickFigures
+from daemon.nodes.figures import LISTED_MAX, ClickFigures, FallenOffer
 from daemon.nodes.waits import bucket_of, waits_of
 
+T = TypeVar("T")
 WINDOW_S = 60.0
+NAME_SHOWN_MAX = 100
 CLICKS_MAX = 60_000  # at more than 1,000 clicks/s the window is shorter than a minute
 
 
 @dataclass(frozen=True, slots=True)
 class LastMinute:
-    """`fallbacks` by reason; waits in milliseconds, None without clicks."""
+    """`fallbacks` by reason; waits in milliseconds, None without clicks.
+
+    `repeats` and `previews`: requests that were no clicks of their own and used no IP. `fallbacks_by_offer`: the offers
+    with the most fallbacks.
+    """
 
     clicks: int
     resolved: int
     fallbacks: dict[str, int]
     wait_p50_ms: float | None
     wait_p95_ms: float | None
+    repeats: int = 0
+    previews: int = 0
+    fallbacks_by_offer: tuple[FallenOffer, ...] = ()
 
     def rounded(self) -> "LastMinute":
         """With milliseconds to one decimal, as `status` reports them."""
@@ -28,13 +39,39 @@ class LastMinute:
         )
 
 
+class _Counts(Generic[T]):
+    """How often each value was added in the last minute."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[T] = Counter()
+        self._added: deque[tuple[float, T]] = deque()
+
+    def add(self, at_s: float, value: T) -> None:
+        self._added.append((at_s, value))
+        self.counts[value] += 1
+        if len(self._added) > CLICKS_MAX:
+            self._forget()
+
+    def forget_before(self, since_s: float) -> None:
+        while self._added and self._added[0][0] < since_s:
+            self._forget()
+
+    def _forget(self) -> None:
+        _, value = self._added.popleft()
+        self.counts[value] -= 1
+        if not self.counts[value]:
+            del self.counts[value]
+
+
 class Tally:
     def __init__(self) -> None:
         self._clicks: deque[tuple[float, str | None, float, int]] = deque()
         self._reasons: Counter[str | None] = Counter()  # None: resolved
         self._buckets: Counter[int] = Counter()  # of waits, see nodes/waits.py
+        self._fallen = _Counts[tuple[str, str]]()  # offers and countries of fallbacks
+        self._marked = _Counts[str]()
 
-    def add(self, at_s: float, reason: str | None, wait_ms: float) -> None:
+    def add(self, at_s: float, reason: str | None, wait_ms: float, offer: str = "", country: str = "") -> None:
         """`reason`: that of a fallback, or None for a resolved click."""
         bucket = bucket_of(wait_ms)
         self._clicks.append((at_s, reason, wait_ms, bucket))
@@ -42,6 +79,12 @@ class Tally:
         self._buckets[bucket] += 1
         if len(self._clicks) > CLICKS_MAX:
             self._forget()
+        if reason is not None:
+            self._fallen.add(at_s, (offer[:NAME_SHOWN_MAX], country))
+
+    def mark(self, at_s: float, kind: str) -> None:
+        """A request whose hit has the kind `repeat` or `preview`."""
+        self._marked.add(at_s, kind)
 
     def last_minute(self, now_s: float) -> LastMinute:
         self._forget_before(now_s - WINDOW_S)
@@ -52,12 +95,18 @@ class Tally:
             fallbacks=self._fallbacks(),
             wait_p50_ms=waits[len(waits) // 2] if waits else None,
             wait_p95_ms=waits[int(len(waits) * 0.95)] if waits else None,
+            **_by_kind(self._marked.counts),
+            fallbacks_by_offer=self._fallen_offers(),
         )
 
     def figures(self, now_s: float) -> ClickFigures:
         """The same for the figures that nodes share. It costs little, whatever the number of clicks."""
         self._forget_before(now_s - WINDOW_S)
-        return ClickFigures(self._reasons[None], self._fallbacks(), waits_of(self._buckets))
+        waits, fallen = waits_of(self._buckets), self._fallen_offers()
+        return ClickFigures(self._reasons[None], self._fallbacks(), waits, fallen, dict(self._marked.counts))
+
+    def _fallen_offers(self) -> tuple[FallenOffer, ...]:
+        return tuple(FallenOffer(*where, count) for where, count in self._fallen.counts.most_common(LISTED_MAX))
 
     def _fallbacks(self) -> dict[str, int]:
         return {reason: count for reason, count in self._reasons.most_common() if reason is not None and count}
@@ -65,6 +114,8 @@ class Tally:
     def _forget_before(self, since_s: float) -> None:
         while self._clicks and self._clicks[0][0] < since_s:
             self._forget()
+        self._fallen.forget_before(since_s)
+        self._marked.forget_before(since_s)
 
     def _forget(self) -> None:
         _, reason, _, bucket = self._clicks.popleft()
@@ -74,5 +125,17 @@ class Tally:
 
 def together(clicks: ClickFigures) -> LastMinute:
     """The clicks of several nodes."""
-    waits = clicks.waits
-    return LastMinute(clicks.clicks, clicks.resolved, clicks.fallbacks, waits.percentile(50), waits.percentile(95))
+    waits, marks = clicks.waits, _by_kind(clicks.marked)
+    return LastMinute(
+        clicks.clicks,
+        clicks.resolved,
+        clicks.fallbacks,
+        waits.percentile(50),
+        waits.percentile(95),
+        **marks,
+        fallbacks_by_offer=clicks.fallen,
+    )
+
+
+def _by_kind(marked: Mapping[str, int]) -> dict[str, int]:
+    return {"repeats": marked.get("repeat", 0), "previews": marked.get("preview", 0)}

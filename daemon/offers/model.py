@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
+from daemon.countries import canonical
 from daemon.errors import BadInput
 from daemon.offers import values
 from daemon.offers.macros import Template, macro_url, template_of
@@ -119,11 +120,15 @@ class _Named(Generic[T]):
 
 
 class Offers:
-    """The active offers, and the closed ones. A paused offer's name may stand for the offer that takes its clicks."""
+    """The active offers, and the closed ones. A paused offer's name may stand for the offer that takes its clicks.
+
+    `by_country`: the names of the active offers, by canonical name.
+    """
 
     def __init__(self) -> None:
         self._active = _Named[Offer]({})
         self._closed = _Named[Offer | ClosedOffer]({})
+        self.by_country: Mapping[str, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._active.by_name)
@@ -147,6 +152,11 @@ class Offers:
             return found
         folded = _folded(name)
         return self._active.like(folded) or self._closed.like(folded)
+
+    @property
+    def total(self) -> int:
+        """All offers, the closed ones too."""
+        return len(self._active.by_name) + len(self._closed.by_name)
 
     def known(self, key: str) -> Offer | None:
         """Find an active offer by its id, else by its name. Takes linear time: not for clicks."""
@@ -175,7 +185,15 @@ class Offers:
                     Complaint(True, f"offer {name!r}: {why}: its clicks go where those of a paused one go")
                 )
         self._active, self._closed = _Named(active), _Named(served)
+        self.by_country = _by_country(active.values())
         return complaints
+
+
+def _by_country(offers: Iterable[Offer]) -> dict[str, tuple[str, ...]]:
+    by_country: dict[str, list[str]] = {}
+    for offer in offers:
+        by_country.setdefault(canonical(offer.country), []).append(offer.name)
+    return {country: tuple(sorted(by_country[country])) for country in sorted(by_country)}
 
 
 def _taker(offer: ClosedOffer, active: Mapping[str, Offer], closed: Mapping[str, ClosedOffer]) -> Offer | None:

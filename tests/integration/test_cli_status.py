@@ -182,4 +182,8 @@ def test_what_a_daemon_cannot_do_is_an_error(tracepool: Commands) -> None:
 
     with daemon_that_answers(tracepool.state_dir, maintenance=refuse):
         failed = tracepool("maintenance")
-    assert (failed.status, failed.out, failed.err) == (1, "", "tracepool: PostgreSQL cannot be reached\n")
+    assert (failed.status, failed.out, failed.err) == (
+        1,
+        "",
+        "tracepool: PostgreSQL cannot be reached. Next: check that PostgreSQL runs and that database.url leads to it\n",
+    )
