@@ -1,0 +1,139 @@
+"""What the traces of the batch lane wait for, by country, and which of them can never begin. Pure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from shlex import quote
+from typing import Any, Literal
+
+from daemon.pool.messages import Counts
+
+WaitReason = Literal[
+    "no_ips", "all_failed", "too_few_ips", "paused", "database", "not_leasing", "clicks_wait", "in_use", "none_free",
+    "workers",
+]  # fmt: skip
+NOW = "trace ahead of this rule with --now (API: now), or add IPs"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why traces wait, in a sentence without its full stop, and what an operator may do."""
+
+    reason: WaitReason
+    why: str
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingTraces:
+    """The traces of the batch lane of one country: `waiting` for their start, and `running`.
+
+    `ahead`: how many of those that wait begin ahead of pool.batch_below_percent. `since`: when the oldest was added.
+    `reason` is null if nothing waits, or if the next ones begin now; then `why` is empty.
+    """
+
+    country: str
+    waiting: int
+    running: int
+    ahead: int
+    since: datetime | None
+    reason: WaitReason | None
+    why: str
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What decides whether traces of a country may begin.
+
+    `counts`: the IPs of all nodes; `beginning`: traces without an IP yet. `workers`: how many may have such traces, of
+    which `workers_left` have none. `provider`: that of most failed IPs.
+    """
+
+    country: str
+    counts: Counts
+    below_percent: float
+    beginning: int = 0
+    workers: int = 1
+    workers_left: int = 1
+    may_lease: bool = True
+    database_answers: bool = True
+    provider: str = ""
+
+
+def never(lane: Lane, *, ahead: bool = False) -> Wait | None:
+    """Why no trace can begin before an operator does something; None if one may begin later.
+
+    `ahead`: of the traces that begin ahead of pool.batch_below_percent.
+    """
+    counts, country, word = lane.counts, lane.country, quote(lane.country)
+    if not counts.total:
+        remedy = f"tracepool provision import ips.csv --country {word}, or trace with --country of another country"
+        return Wait("no_ips", f"there is no IP in {country}", remedy)
+    if counts.failed >= counts.total:
+        whose = f" (provider {lane.provider})" if lane.provider else ""
+        ips = f"all {counts.total} IPs of {country} have" if counts.total > 1 else f"the one IP of {country} has"
+        remedy = f"tracepool provision check --country {word}; when they work: tracepool reset --country {word}"
+        return Wait("all_failed", f"{ips} failed{whose}", remedy)
+    if not ahead and lane.below_percent > 0 and _most(counts.total, lane.below_percent) < 1:
+        ips = "1 IP" if counts.total == 1 else f"{counts.total} IPs"
+        percent = 100 / counts.total
+        why = f"{country} has {ips}: one trace would use {percent:.0f}%, and such traces begin below"
+        return Wait("too_few_ips", f"{why} {lane.below_percent:g}% (pool.batch_below_percent)", NOW)
+    return None
+
+
+def wait_of(lane: Lane, *, ahead: bool = False) -> Wait | None:
+    """Why no trace begins now; None if the next one does."""
+    counts, country, below = lane.counts, lane.country, lane.below_percent
+    if not lane.database_answers:
+        return Wait("database", "PostgreSQL does not answer, and has the list of these traces", "tracepool status")
+    if (found := never(lane, ahead=ahead)) is not None:
+        return found
+    if not lane.may_lease:
+        return Wait("not_leasing", "this node may not lease IPs now: it drains, or is cut off", "tracepool nodes")
+    if not ahead:
+        if below <= 0:
+            return Wait("paused", "pool.batch_below_percent is 0: such traces never begin", NOW)
+        if counts.waiting:
+            return Wait("clicks_wait", f"clicks wait for an IP of {country} ({counts.waiting}), and come first", NOW)
+        healthy, used = counts.total - counts.failed, counts.locked + counts.cooldown + lane.beginning
+        if used >= _most(healthy, below):
+            return Wait("in_use", f"{_use(country, used, healthy, below)}", NOW)
+    if lane.workers_left <= 0:
+        why = f"all {lane.workers} workers that such traces may have are busy"
+        return Wait("workers", why, "wait, or raise trace.workers")
+    if counts.available <= lane.beginning:
+        ips = counts.total - counts.failed
+        return Wait("none_free", f"none of the {ips} IPs of {country} is free: they are leased or rest", "wait, or add IPs")
+    return None
+
+
+def _most(healthy: int, below_percent: float) -> int:
+    """How many IPs may be in use while less than `below_percent` are."""
+    return math.ceil(healthy * below_percent / 100) - 1
+
+
+def _use(country: str, used: int, healthy: int, below: float) -> str:
+    percent = 100 * used / healthy
+    now = f"{country} is {percent:.0f}% in use ({used} of {healthy} IPs)"
+    if percent >= below:
+        return f"{now}, and such traces begin below {below:g}%"
+    return f"{now}, one more trace would make that {100 * (used + 1) / healthy:.0f}%, and such traces keep it below {below:g}%"
+
+
+def waiting_traces(row: Mapping[str, Any], wait: Wait | None) -> WaitingTraces:
+    """`row`: of the query batch_queue."""
+    since = None if row["since_s"] is None else datetime.fromtimestamp(row["since_s"], UTC)
+    held = wait if row["waiting"] else None
+    return WaitingTraces(
+        country=row["country"],
+        waiting=row["waiting"],
+        running=row["running"],
+        ahead=row["ahead"],
+        since=since,
+        reason=held and held.reason,
+        why=held.why if held else "",
+        next=held and held.next,
+    )
