@@ -16,7 +16,7 @@ from rich.live import Live
 from daemon.cli.nodes import nodes_that_run
 from daemon.cli.output import dollars, say, say_json, say_table, size_in_words, table, text, warn
 from daemon.cli.session import AsJSON, ConfigFile, database_at, flag, settings_of, use_database, with_database
-from daemon.cli.status_nodes import cluster_lines, own_lines
+from daemon.cli.status_nodes import cluster_lines, own_lines, waiting_lines
 from daemon.control.socket import ask
 from daemon.control.status import TableStatus, country_statuses, read_status
 from daemon.database.postgres import Connection, Database
@@ -184,6 +184,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         )
     if found["traffic_today"]:
         lines.append("today (UTC): " + "; ".join(starmap(_traffic, found["traffic_today"].items())))
+    lines += waiting_lines(found.get("traces_waiting", ()))
     if found.get("first_run"):
         lines += convert(found["first_run"], FirstRun).lines()
     for advice in found["advice"]:

@@ -14,6 +14,7 @@ from daemon.maintenance.traffic_today import TrafficToday
 from daemon.nodes.balancer import Balancer
 from daemon.nodes.identity import NodeListener
 from daemon.nodes.member import Member
+from daemon.trace.batch import Batch
 from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
 
@@ -27,6 +28,7 @@ def overview_of(
     balancer: Balancer,
     troubles: Troubles,
     observers: Observers,
+    batch: Batch,
     now: Callable[[], Moment],
 ) -> Overview:
     directory, clicks, tracer, spool = queues.directory, queues.clicks, queues.tracer, queues.spool
@@ -59,6 +61,7 @@ def overview_of(
         traffic=TrafficToday(database, tracer.traffic_costs, now, lambda: len(report.nodes()) > 1),
         member=member,
         troubles=troubles,
+        traces_waiting=batch.waiting,
         now=now,
         started_s=report.started_s,
     )

@@ -26,6 +26,7 @@ from daemon.maintenance.traffic_today import TrafficToday
 from daemon.nodes.listing import NodeEntry, entries_of
 from daemon.nodes.member import Member
 from daemon.pool.directory import PoolDirectory
+from daemon.trace.batch_queue import WaitingTraces
 from daemon.trace.dispatch import Dispatcher
 from daemon.trace.workers import Tracer
 from daemon.troubles import Troubles
@@ -46,6 +47,7 @@ class Overview:
     traffic: TrafficToday
     member: Member
     troubles: Troubles
+    traces_waiting: Callable[[], list[WaitingTraces]]
     now: Callable[[], Moment]
     started_s: float
 
@@ -65,6 +67,7 @@ class Overview:
             providers=provider_statuses(cluster.providers),
             advice=[AdviceStatus(**asdict(advice)) for advice in self.advisor.advice()],
             first_run=self.advisor.first_run(),
+            traces_waiting=self.traces_waiting(),
             queues=self.queues(),
             journal=JournalStatus(
                 recorded=self.writer.recorded,

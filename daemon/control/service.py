@@ -15,6 +15,7 @@ from daemon.control.connection import control_server
 from daemon.control.face import control_app
 from daemon.control.problems import not_ready
 from daemon.control.resources import (
+    batch_traces,
     clicks,
     direct_traces,
     ips,
@@ -52,6 +53,7 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     offers.blueprint,
     clicks.blueprint,
     traces.blueprint,
+    batch_traces.blueprint,
     statistics.blueprint,
     offer_figures.blueprint,
     reports.blueprint,

@@ -20,6 +20,7 @@ from daemon.nodes.figures import FallenOffer
 from daemon.nodes.identity import NodeStatus
 from daemon.nodes.listing import NodeEntry
 from daemon.pool.messages import NO_COUNTS, Counts
+from daemon.trace.batch_queue import WaitingTraces
 from daemon.trace.provider_health import ProviderStatus
 from daemon.trace.traffic_costs import TrafficStatus, by_provider
 from daemon.troubles import TroubleStatus
@@ -114,6 +115,7 @@ class Status:
     """The status of all nodes, which any of them can answer, and that of the node that answers.
 
     `first_run`: the first steps of a new installation; null once there are IPs, offers and clicks.
+    `traces_waiting`: the traces of the batch lane that have not ended, by country, with the reason why they wait.
     `countries`, `active_traces`, `clicks_waiting`, `last_minute`, `traffic_today`, `providers` and `advice` are those
     of all nodes together, whichever node answers. `nodes`: each node that may have IPs, the answering one first.
     `queues`, `journal`, `troubles`, `node`, `node_id`, `epoch`, `uptime_s` and `version` are those of the answering
@@ -128,6 +130,7 @@ class Status:
     providers: dict[str, ProviderStatus]
     advice: list[AdviceStatus]
     first_run: FirstRun | None
+    traces_waiting: list[WaitingTraces]
     queues: dict[str, QueueStatus]
     journal: JournalStatus
     troubles: list[TroubleStatus]

@@ -420,14 +420,29 @@ returning total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_u
           country_breakdown, bytes_1h, cost_1h
 
 -- name: add_batch_traces
--- $1 country, $2 priority. The rows of the temporary table `asked`, in their order.
-insert into active_trace_requests (request_id, tracking_url, target_country, priority, started_at, created_at)
-select request_id, url, $1, $2, now(), now() + place * interval '1 microsecond' from asked order by place
+-- $1 country, $2 priority, $3 starts_now, $4 seconds until they are given up, or null. The rows of the temporary table
+-- `asked`, in their order.
+insert into active_trace_requests
+    (request_id, tracking_url, target_country, priority, started_at, created_at, starts_now, timeout_at)
+select request_id, url, $1, $2, now(), now() + place * interval '1 microsecond', $3,
+       now() + make_interval(secs => $4::float8)
+from asked order by place
 
 -- name: batch_countries
--- The countries of pending batch traces that node $1 may take.
-select distinct target_country from active_trace_requests
+-- The countries of pending batch traces that node $1 may take. ahead: some of them have starts_now.
+select target_country, bool_or(starts_now) as ahead from active_trace_requests
 where priority > 0 and status = 'pending' and (node_id is null or node_id = $1)
+group by target_country
+
+-- name: batch_queue
+-- The batch traces of all nodes that have not ended, by country.
+select target_country as country,
+       count(*) filter (where status = 'pending' and node_id is null) as waiting,
+       count(*) filter (where status = 'processing' or node_id is not null) as running,
+       count(*) filter (where status = 'pending' and node_id is null and starts_now) as ahead,
+       extract(epoch from min(created_at) filter (where status = 'pending' and node_id is null))::float8 as since_s
+from active_trace_requests where priority > 0 and status in ('pending', 'processing')
+group by target_country order by target_country
 
 -- name: next_batch_traces
 -- $1 country, $2 node, $3 ids of its running traces, $4 the most rows. The rows become this node's: no other node traces
@@ -437,10 +452,49 @@ with claimed as (
     where request_id in (
         select request_id from active_trace_requests
         where priority > 0 and status = 'pending' and target_country = $1 and (node_id is null or node_id = $2)
-              and request_id <> all($3::uuid[])
+              and request_id <> all($3::uuid[]) and (timeout_at is null or timeout_at > now())
         order by priority, created_at limit $4 for update skip locked)
     returning request_id, tracking_url, priority, created_at)
 select request_id, tracking_url from claimed order by priority, created_at
+
+-- name: next_traces_ahead
+-- As next_batch_traces, of the traces with starts_now.
+with claimed as (
+    update active_trace_requests set node_id = $2
+    where request_id in (
+        select request_id from active_trace_requests
+        where priority > 0 and starts_now and status = 'pending' and target_country = $1
+              and (node_id is null or node_id = $2)
+              and request_id <> all($3::uuid[]) and (timeout_at is null or timeout_at > now())
+        order by priority, created_at limit $4 for update skip locked)
+    returning request_id, tracking_url, priority, created_at)
+select request_id, tracking_url from claimed order by priority, created_at
+
+-- name: end_late_batch_traces
+-- $1 the error of those that nobody cancelled, $2 the most rows. Batch traces that no node has, and whose time has passed.
+update active_trace_requests
+set status = case when reason = 'cancelled' then 'failed' else 'timeout' end, completed_at = now(),
+    reason = coalesce(reason, 'out_of_time'), error_message = coalesce(error_message, $1)
+where request_id in (
+    select request_id from active_trace_requests
+    where timeout_at <= now() and status = 'pending' and priority > 0 and node_id is null
+    limit $2 for update skip locked)
+returning request_id
+
+-- name: late_batch_traces
+-- $1 ids. Those whose time has passed.
+select request_id, reason, error_message from active_trace_requests
+where request_id = any($1::uuid[]) and timeout_at <= now() and status in ('pending', 'processing')
+
+-- name: cancel_batch_traces
+-- $1 ids, or null, $2 names of a country, or null, $3 why. Those that no node has end; the time of the others passes.
+update active_trace_requests
+set status = case when status = 'pending' and node_id is null then 'failed' else status end,
+    completed_at = case when status = 'pending' and node_id is null then now() end,
+    timeout_at = now(), reason = 'cancelled', error_message = $3
+where priority > 0 and status in ('pending', 'processing') and reason is distinct from 'cancelled'
+      and ($1::uuid[] is null or request_id = any($1)) and ($2::text[] is null or lower(btrim(target_country)) = any($2))
+returning request_id
 
 -- name: release_batch_traces
 -- $1 node, $2 ids: traces that got no IP. Any node may take them.
@@ -458,9 +512,10 @@ where priority > 0
            (select n.node_id from nodes n where n.state in ('active', 'removed')))
 returning request_id
 
--- name: ip_countries
--- As they are spelled in the rows.
-select distinct country from ip_rotation_pool where set_aside is null
+-- name: ips_of_country
+-- $1: the country's names.
+select count(*) as total, count(*) filter (where is_healthy and status <> 'failed') as healthy
+from ip_rotation_pool where set_aside is null and lower(btrim(country)) = any($1::text[])
 
 -- name: ended_traces
 select request_id, tracking_url, status, ip_assigned, final_url, error_message, trace_time_ms, bytes_received,

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from shlex import quote
 from typing import Any, Literal
 
-from daemon.pool.messages import Counts
+from daemon.pool.messages import Counts, Elsewhere
 
 WaitReason = Literal[
     "no_ips", "all_failed", "too_few_ips", "paused", "database", "not_leasing", "clicks_wait", "in_use", "none_free",
     "workers",
 ]  # fmt: skip
+ALONE = Elsewhere()
 NOW = "trace ahead of this rule with --now (API: now), or add IPs"
 
 
@@ -100,13 +101,14 @@ def wait_of(lane: Lane, *, ahead: bool = False) -> Wait | None:
             return Wait("clicks_wait", f"clicks wait for an IP of {country} ({counts.waiting}), and come first", NOW)
         healthy, used = counts.total - counts.failed, counts.locked + counts.cooldown + lane.beginning
         if used >= _most(healthy, below):
-            return Wait("in_use", f"{_use(country, used, healthy, below)}", NOW)
+            return Wait("in_use", _use(country, used, healthy, below), NOW)
     if lane.workers_left <= 0:
         why = f"all {lane.workers} workers that such traces may have are busy"
         return Wait("workers", why, "wait, or raise trace.workers")
     if counts.available <= lane.beginning:
         ips = counts.total - counts.failed
-        return Wait("none_free", f"none of the {ips} IPs of {country} is free: they are leased or rest", "wait, or add IPs")
+        why = f"none of the {ips} IPs of {country} is free: they are leased or rest"
+        return Wait("none_free", why, "wait, or add IPs")
     return None
 
 
@@ -120,7 +122,25 @@ def _use(country: str, used: int, healthy: int, below: float) -> str:
     now = f"{country} is {percent:.0f}% in use ({used} of {healthy} IPs)"
     if percent >= below:
         return f"{now}, and such traces begin below {below:g}%"
-    return f"{now}, one more trace would make that {100 * (used + 1) / healthy:.0f}%, and such traces keep it below {below:g}%"
+    with_one_more = 100 * (used + 1) / healthy
+    return f"{now}, one more trace would make that {with_one_more:.0f}%, and such traces keep it below {below:g}%"
+
+
+def room(counts: Counts, beginning: int, below_percent: float, elsewhere: Elsewhere = ALONE) -> int:
+    """How many more batch traces may start in a country where `beginning` have no IP yet.
+
+    The utilisation, (locked + cooldown) / healthy, of this node and of all nodes stays below `below_percent`. Where the
+    node has too few IPs for that but uses none, it may start one, if the nodes before it leave room for it.
+    """
+    others = elsewhere.counts
+    if counts.waiting or others.waiting:
+        return 0
+    healthy, used = counts.total - counts.failed, counts.locked + counts.cooldown + beginning
+    here = _most(healthy, below_percent) - used
+    in_all = _most(healthy + others.total - others.failed, below_percent) - used - others.locked - others.cooldown
+    if not used and elsewhere.before < in_all:
+        here = max(1, here)
+    return max(0, min(here, in_all, counts.available - beginning))
 
 
 def waiting_traces(row: Mapping[str, Any], wait: Wait | None) -> WaitingTraces:
@@ -133,7 +153,7 @@ def waiting_traces(row: Mapping[str, Any], wait: Wait | None) -> WaitingTraces:
         running=row["running"],
         ahead=row["ahead"],
         since=since,
-        reason=held and held.reason,
+        reason=held.reason if held else None,
         why=held.why if held else "",
-        next=held and held.next,
+        next=held.next if held else None,
     )

@@ -11,6 +11,7 @@ from daemon.pool.messages import Reply
 from daemon.trace.walk.steps import Identity
 
 BATCH_PRIORITY = 1  # clicks have 0
+CANCELLED, OUT_OF_TIME = "cancelled", "out_of_time"  # reasons of batch traces that end early
 
 
 class WaitingForIp(msgspec.Struct, frozen=True):

@@ -11,12 +11,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from daemon.control.problems import ProblemRaised
 from daemon.control.resources.direct_traces import DirectTraces, ParallelRequest
+from daemon.countries import canonical
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import TraceFinished, TracePending
 from daemon.pool.messages import Counts, Elsewhere
 from daemon.pool.states import Ip
 from daemon.settings.model import HONEST_USER_AGENT
-from daemon.trace.batch import ALONE, Batch
+from daemon.trace.batch import Batch
+from daemon.trace.batch_queue import ALONE
 from daemon.trace.dispatch import JobRequest, TraceHandle
 from daemon.trace.jobs import Finished, TraceJob, TraceUpdate
 from daemon.trace.leases import ANSWER_LATE_S
@@ -37,10 +39,11 @@ class Rows:
         self._ip_countries = ip_countries
 
     async def fetch(self, name: str, *args: Any) -> list[dict[str, Any]]:
-        if name == "ip_countries":
-            return [{"country": country} for country in self._ip_countries]
+        if name == "ips_of_country":
+            count = sum(canonical(country) in args[0] for country in self._ip_countries)
+            return [{"total": count, "healthy": count}]
         if name == "batch_countries":
-            return [{"target_country": country} for country in dict.fromkeys(self._rows.values())]
+            return [{"target_country": country, "ahead": False} for country in dict.fromkeys(self._rows.values())]
         if name != "next_batch_traces":
             return []
         country, _, under_way, most = args
@@ -139,7 +142,7 @@ async def test_the_batch_lane_refuses_no_trace_of_a_country_whose_ips_are_in_the
     autojump_clock: MockClock,
 ) -> None:
     face = Face()
-    assert await jobs_of(face, Rows("fr", "de", ip_countries=(" FR ",))) == []
+    assert await jobs_of(face, Rows("fr", "de", ip_countries=(" FR ", "fr"))) == []
     assert len(of_kind(TraceFinished, face.journal.entries)) == 1
 
 

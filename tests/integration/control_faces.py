@@ -81,6 +81,18 @@ STATUS: dict[str, Any] = {
         }
     ],
     "first_run": None,
+    "traces_waiting": [
+        {
+            "country": "us",
+            "waiting": 2,
+            "running": 0,
+            "ahead": 0,
+            "since": "2026-01-01T00:00:00+00:00",
+            "reason": "in_use",
+            "why": "us is 67% in use (2 of 3 IPs), and such traces begin below 60%",
+            "next": "add IPs",
+        }
+    ],
     "queues": {"connections": {"length": 1, "max": 20_000}},
     "journal": {
         "recorded": 7,
