@@ -179,8 +179,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
     ]
     if clicks.get("repeats") or clicks.get("previews"):
         lines.append(
-            f"last minute, beside the clicks and without an IP: {clicks['repeats']} repeats of a click, "
-            f"{clicks['previews']} previews of a link"
+            f"beside them, without an IP: repeats of a click {clicks['repeats']}, previews of a link "
+            f"{clicks['previews']}"
         )
     if found["traffic_today"]:
         lines.append("today (UTC): " + "; ".join(starmap(_traffic, found["traffic_today"].items())))

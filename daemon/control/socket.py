@@ -168,8 +168,7 @@ async def _run(line: bytes, commands: Commands) -> dict[str, Any]:
         command, arguments = commands[request["command"]], request.get("arguments", {})
         inspect.signature(command).bind(**arguments)
     except (ValueError, KeyError, TypeError, RecursionError):
-        known = ", ".join(commands)
-        return {"error": f"unknown command or arguments; known commands: {known}", "remedy": "use the daemon's version"}
+        return {"error": f"unknown command or arguments; known commands: {', '.join(commands)}"}
     try:
         return await command(**arguments)
     except DatabaseUnavailable as e:

@@ -10,13 +10,13 @@ from dataclasses import dataclass as plain
 
 from pydantic.dataclasses import dataclass
 
-from daemon.countries import rows_by_country
+from daemon.countries import canonical, rows_by_country
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice
 from daemon.maintenance.first_run import FirstRun
 from daemon.maintenance.tally import LastMinute
-from daemon.nodes.figures import FallenOffer
+from daemon.nodes.figures import LISTED_MAX, FallenOffer
 from daemon.nodes.identity import NodeStatus
 from daemon.nodes.listing import NodeEntry
 from daemon.pool.messages import NO_COUNTS, Counts
@@ -179,6 +179,8 @@ async def read_status(conn: Connection) -> TableStatus:
     rows = sorted(rows_by_country(await conn.fetch(QUERIES["counts_by_country"])).items())
     clicks = await conn.fetchrow(QUERIES["last_minute"])
     fallbacks = {row["reason"]: row["count"] for row in await conn.fetch(QUERIES["last_minute_fallbacks"])}
+    fallen = await conn.fetch(QUERIES["last_minute_offers"], LISTED_MAX)
+    by_offer = tuple(FallenOffer(row["offer"], canonical(row["country"]), row["fallbacks"]) for row in fallen)
     traffic = by_provider(await conn.fetch(QUERIES["traffic_today"]))
     return TableStatus(
         countries={
@@ -186,6 +188,6 @@ async def read_status(conn: Connection) -> TableStatus:
             for country, several in rows
         },
         active_traces=await conn.fetchval(QUERIES["active_traces"]),
-        last_minute=LastMinute(**clicks, fallbacks=fallbacks).rounded(),
+        last_minute=LastMinute(**clicks, fallbacks=fallbacks, fallbacks_by_offer=by_offer).rounded(),
         traffic_today={provider: spent.rounded() for provider, spent in traffic.items()},
     )

@@ -276,6 +276,13 @@ select coalesce(reason, 'unknown') as reason, count(*) as count
 from hits where created_at > now() - interval '1 minute' and outcome = 'fallback' and kind = 'click'
 group by 1 order by 1
 
+-- name: last_minute_offers
+-- $1: the most rows. The offers with the most fallbacks.
+select h.offer_name as offer, coalesce(lower(btrim(o.target_country)), '') as country, count(*) as fallbacks
+from hits h left join offers o on o.id = h.offer_id
+where h.created_at > now() - interval '1 minute' and h.outcome = 'fallback' and h.kind = 'click'
+group by 1, 2 order by 3 desc, 1 limit $1
+
 -- name: apply_hit
 insert into hits
     (request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
