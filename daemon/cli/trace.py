@@ -17,7 +17,8 @@ from cyclopts import Parameter
 from daemon.cli.import_file import name_of, read_text
 from daemon.cli.nodes import nodes_that_run
 from daemon.cli.output import progress, say, say_json, say_table, warn
-from daemon.cli.session import ConfigFile, flag, settings_of, with_database, work
+from daemon.cli.session import ConfigFile, change, commander, flag, settings_of, with_database
+from daemon.control.actions import Action, queued, recorded
 from daemon.control.socket import ask
 from daemon.countries import canonical
 from daemon.database.postgres import Database
@@ -87,7 +88,8 @@ def trace(
     async def use(database: Database) -> bool:
         if not is_served and not nodes_that_run(await database.fetch("load_nodes")):
             raise TheirFault(NOT_SERVED)
-        ids = await database.work(partial(add_traces, now=now, timeout_s=timeout), wanted, country)
+        add = partial(add_traces, now=now, timeout_s=timeout)
+        ids = await database.work(recorded, commander(), lambda _: queued(wanted, country), add, wanted, country)
         if no_wait:
             for request_id in ids:
                 say(str(request_id))
@@ -103,9 +105,14 @@ def _cancel(ids: Sequence[str], settings: Settings) -> int:
     if not ids:
         raise BadInput(f"which traces? give their ids, or {ALL}: tracepool trace --cancel {ALL}")
     which = None if list(ids) == [ALL] else [_id_in(text) for text in ids]
-    count = work(settings, partial(cancel_traces, ids=which), "cancelled by tracepool trace --cancel")
+    cancelling = partial(cancel_traces, ids=which)
+    count = change(settings, _cancelled, cancelling, "cancelled by tracepool trace --cancel")
     say(f"cancelled {count}" if count else "cancelled none: none of them waits or runs")
     return 0 if count else 1
+
+
+def _cancelled(count: int) -> Action | None:
+    return Action("cancel traces", detail={"traces": count}) if count else None
 
 
 def _id_in(text: str) -> UUID:
@@ -192,7 +199,8 @@ class _Traces:
             return
         why, count = "cancelled: the command tracepool trace ended", None
         with trio.move_on_after(CANCEL_S, shield=True), suppress(DatabaseUnavailable):
-            count = await self.database.work(partial(cancel_traces, ids=list(self._left)), why)
+            cancelling = partial(cancel_traces, ids=list(self._left))
+            count = await self.database.work(recorded, commander(), _cancelled, cancelling, why)
         if count is None:
             warn(
                 f"tracepool: {len(self._left)} of {len(self.ids)} are not traced yet, and could not be cancelled: the "

@@ -14,8 +14,7 @@ PATIENCE_S = 20.0  # far below the interval of the maintenance rounds
 
 
 async def test_first_steps_and_then_dead_proxies_and_a_country_without_ips(state_dir: Path) -> None:
-    settings = {"trace": {"allow_private": True}, "maintenance": {"interval_s": 600}}
-    async with serving(state_dir, settings) as daemon:
+    async with serving(state_dir, {"trace": {"allow_private": True}, "maintenance": {"interval_s": 600}}) as daemon:
         await _first_steps_are_ticked(daemon)
         for _ in range(IPS):  # each click tries some IPs; all of them fail
             async with trio.open_nursery() as visitors:

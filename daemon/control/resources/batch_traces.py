@@ -9,12 +9,13 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_request, validate_response
 
+from daemon.control.actions import queued
 from daemon.control.api import STRICT, ControlContext, Flag, GetContext, Url, Word, note_change
 from daemon.control.problems import ProblemRaised
 from daemon.errors import BadInput
 from daemon.offers.macros import tracking_url
+from daemon.trace import batch_rows
 from daemon.trace.batch_queue import WaitingTraces
-from daemon.trace.batch_rows import add_traces, cancel_traces
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -66,16 +67,17 @@ def blueprint(context: GetContext) -> Blueprint:
     @routes.post("/api/traces")
     @validate_request(TracesNew)
     @validate_response(TracesQueued, 202)
-    async def new_traces(data: TracesNew) -> tuple[TracesQueued, int]:
+    async def queue_traces(data: TracesNew) -> tuple[TracesQueued, int]:
         """Trace URLs at low priority: they wait while the country's pool is above pool.batch_below_percent.
 
         With `now` they wait for a free IP only. GET /api/traces/waiting says why they wait.
         """
         private = context().settings().trace.allow_private
         urls = [tracking_url(url, allow_private=private) for url in data.urls]
-        add = partial(add_traces, now=data.now, timeout_s=data.timeout_s)
+        add = partial(batch_rows.add_traces, now=data.now, timeout_s=data.timeout_s)
         ids = await context().database.work(add, urls, data.country)
-        note_change(traces=len(ids))
+        done = queued(data.urls, data.country)
+        note_change(done.subject, **done.detail)
         return TracesQueued(ids), 202
 
     @routes.get("/api/traces/waiting")
@@ -87,7 +89,7 @@ def blueprint(context: GetContext) -> Blueprint:
     @routes.post("/api/traces/cancel")
     @validate_request(TracesCancel)
     @validate_response(TracesCancelled)
-    async def cancel(data: TracesCancel) -> TracesCancelled:
+    async def cancel_traces(data: TracesCancel) -> TracesCancelled:
         """Cancel traces that wait or run; those of clicks go on."""
         if (data.request_ids is None) == (data.country is None):
             raise BadInput("give either request_ids or country")
@@ -97,15 +99,16 @@ def blueprint(context: GetContext) -> Blueprint:
 
     @routes.delete("/api/traces/<uuid:request_id>")
     @validate_response(TracesCancelled)
-    async def cancel_one(request_id: UUID) -> TracesCancelled:
+    async def cancel_trace(request_id: UUID) -> TracesCancelled:
         """Cancel a trace that waits or runs."""
         if not await cancelled_by(context(), ids=[request_id]):
             raise ProblemRaised(404, f"no trace with the id {request_id} waits or runs, or it is the trace of a click")
-        note_change(request_id=str(request_id))
+        note_change(str(request_id))
         return TracesCancelled(1)
 
     return routes
 
 
 async def cancelled_by(here: ControlContext, **which: Any) -> int:
-    return await here.database.work(partial(cancel_traces, **which), "cancelled by DELETE or POST /api/traces/cancel")
+    cancelling = partial(batch_rows.cancel_traces, **which)
+    return await here.database.work(cancelling, "cancelled by an operator (/api/traces)")
