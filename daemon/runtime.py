@@ -256,6 +256,7 @@ async def runtime_ready(
             journal.spool.node_id,
             lambda country: member.peers.elsewhere(country),
             member.may_lease,
+            offers.by_id,
             workers.tracer.end_batch_trace,
         )
         overview = overview_of(

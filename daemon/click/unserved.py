@@ -1,4 +1,4 @@
-"""The offer of a click; or, for a click that no offer serves, where it is sent instead. Pure."""
+"""The offer of a click; or, for a click that no offer serves, where it is sent instead; its outcome. Pure."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -44,9 +44,11 @@ class Unserved:
         return fallback_location(target.of_click(self.inbound, request_id), params)
 
 
-def country_of(offer: Offer | Unserved) -> str:
-    """The country whose IPs the offer's clicks use; empty if no offer serves the click."""
-    return canonical(offer.country) if isinstance(offer, Offer) else ""
+def where_of(offer: Offer | Unserved, reason: str | None) -> tuple[str, str] | tuple[()]:
+    """The offer's name and the country whose IPs its clicks use, for the count of a fallback with this reason."""
+    if reason is None:
+        return ()
+    return offer.name, canonical(offer.country) if isinstance(offer, Offer) else ""
 
 
 def offer_of(query: bytes, offers: Offers, *, is_starting: bool = False) -> tuple[Offer, Inbound] | Unserved:
@@ -66,6 +68,13 @@ def offer_of(query: bytes, offers: Offers, *, is_starting: bool = False) -> tupl
         return Unserved("unknown_offer", parsed, 404, error, "unknown_offer")
     own = (closed.id, closed.fallback, closed.param_rules, closed.click_ids)
     return Unserved(closed.reason, _named(closed, parsed), 404, error, closed.reason, *own)
+
+
+def outcome_of(offer: Offer | Unserved, reason: str | None) -> str:
+    """The outcome of a click, a repeat or a preview. `reason`: of a fallback."""
+    if reason or isinstance(offer, Unserved):
+        return "fallback"
+    return "background" if offer.mode == "background" else "resolved"
 
 
 def _named(offer: Offer | ClosedOffer, inbound: Inbound) -> Inbound:

@@ -43,9 +43,11 @@ class CountryStatus(Counts):
 class LastMinuteStatus(LastMinute):
     """The clicks of the last minute; fallbacks by reason; waits are null without clicks.
 
-    `repeats` and `previews` are no clicks of their own and used no IP. `fallbacks_by_offer`: the ten with the most.
+    `background`: clicks that were answered at once, by their offer's mode; they are in no other figure. `repeats` and
+    `previews` are no clicks of their own and used no IP. `fallbacks_by_offer`: the ten with the most.
     """
 
+    background: int = field()
     repeats: int = field()
     previews: int = field()
     fallbacks_by_offer: tuple[FallenOffer, ...] = field()

@@ -160,6 +160,21 @@ from jsonb_to_recordset($1::jsonb) as (
     started_at float8, timeout_at float8, node_id uuid)
 on conflict (request_id) do nothing
 
+-- name: apply_trace_queued
+-- Announced, because any node may take it.
+with queued as (
+    insert into active_trace_requests
+        (request_id, offer_id, tracking_url, target_country, inbound_params, priority, started_at, created_at,
+         timeout_at, identity)
+    select request_id, offer_id, tracking_url, target_country, inbound_params, priority, to_timestamp(queued_at),
+           to_timestamp(queued_at), to_timestamp(timeout_at), identity
+    from jsonb_to_recordset($1::jsonb) as (
+        request_id uuid, offer_id uuid, tracking_url text, target_country text, inbound_params jsonb,
+        priority smallint, queued_at float8, timeout_at float8, identity jsonb)
+    on conflict (request_id) do nothing
+    returning 1)
+select pg_notify('tracepool_traces', '') where exists (select from queued)
+
 -- name: apply_trace_processing
 -- $1: an array of entries in order; the last one of each trace is applied. An entry that was refused once may come
 -- after the trace has ended.
@@ -213,7 +228,8 @@ set status = e.status, completed_at = to_timestamp(e.completed_at), final_url = 
     extracted_params = e.extracted_params, redirect_chain = e.redirect_chain, error_message = e.error_message,
     trace_time_ms = e.trace_time_ms, total_time_ms = e.total_time_ms, retry_count = e.retry_count,
     bytes_received = e.bytes_received, bytes_sent = coalesce(e.bytes_sent, 0), cost = e.cost,
-    ips_tried = coalesce(e.ips_tried, '{}'), exit_ip = e.exit_ip, verdict = e.verdict, reason = e.reason
+    ips_tried = coalesce(e.ips_tried, '{}'), exit_ip = e.exit_ip, verdict = e.verdict, reason = e.reason,
+    identity = null
 from e
 where t.request_id = e.request_id
 
@@ -264,10 +280,13 @@ select count(*) from active_trace_requests where status = 'processing' or status
 
 -- name: last_minute
 -- The clicks of the last minute, without the reasons of their fallbacks, and the hits that are no clicks of their own.
-select count(*) filter (where kind = 'click') as clicks,
+select count(*) filter (where kind = 'click' and outcome <> 'background') as clicks,
        count(*) filter (where kind = 'click' and outcome = 'resolved') as resolved,
-       percentile_cont(0.5) within group (order by wait_ms) filter (where kind = 'click') as wait_p50_ms,
-       percentile_cont(0.95) within group (order by wait_ms) filter (where kind = 'click') as wait_p95_ms,
+       count(*) filter (where kind = 'click' and outcome = 'background') as background,
+       percentile_cont(0.5) within group (order by wait_ms)
+           filter (where kind = 'click' and outcome <> 'background') as wait_p50_ms,
+       percentile_cont(0.95) within group (order by wait_ms)
+           filter (where kind = 'click' and outcome <> 'background') as wait_p95_ms,
        count(*) filter (where kind = 'repeat') as repeats, count(*) filter (where kind = 'preview') as previews
 from hits where created_at > now() - interval '1 minute'
 
@@ -345,7 +364,7 @@ set status = 'timeout', completed_at = now(),
     error_message = coalesce(error_message, 'its daemon stopped before the trace ended')
 where request_id in (
     select request_id from active_trace_requests t
-    where status in ('pending', 'processing') and timeout_at < now() - interval '2 seconds'
+    where status in ('pending', 'processing') and timeout_at < now() - interval '2 seconds' and t.priority = 0
           and (t.node_id = $1 or $2 and (t.node_id is null or t.node_id not in
                (select n.node_id from nodes n where n.state in ('active', 'removed'))))
     limit $3 for update of t skip locked)
@@ -446,15 +465,19 @@ traced as (
     where created_at >= since - interval '2 minutes' and completed_at >= since and completed_at < until
           and trace_time_ms is not null group by 1),
 clicks as (
-    select minute, count(*) as clicks, count(*) filter (where outcome = 'resolved') as resolved,
-           percentile_cont(array[0.5, 0.95, 0.99]) within group (order by wait_ms) as ms
+    select minute, count(*) filter (where outcome <> 'background') as clicks,
+           count(*) filter (where outcome = 'resolved') as resolved,
+           count(*) filter (where outcome = 'background') as background,
+           percentile_cont(array[0.5, 0.95, 0.99]) within group (order by wait_ms)
+               filter (where outcome <> 'background') as ms
     from answered group by 1)
 insert into click_minutes
 select minute, coalesce(c.clicks, 0), coalesce(c.resolved, 0), coalesce(r.fallbacks, '{}'),
-       c.ms[1], c.ms[2], c.ms[3], t.ms[1], t.ms[2], t.ms[3]
+       c.ms[1], c.ms[2], c.ms[3], t.ms[1], t.ms[2], t.ms[3], coalesce(c.background, 0)
 from clicks c full join traced t using (minute) left join reasons r using (minute)
 on conflict (minute) do update set
     clicks = excluded.clicks, resolved = excluded.resolved, fallbacks = excluded.fallbacks,
+    background = excluded.background,
     wait_p50_ms = excluded.wait_p50_ms, wait_p95_ms = excluded.wait_p95_ms, wait_p99_ms = excluded.wait_p99_ms,
     trace_p50_ms = excluded.trace_p50_ms, trace_p95_ms = excluded.trace_p95_ms, trace_p99_ms = excluded.trace_p99_ms
 where click_minutes.* is distinct from excluded.*
@@ -471,13 +494,13 @@ reasons as (
     from (select at, e.key as reason, sum(e.value::bigint) as n
           from minutes, jsonb_each_text(fallbacks) e group by 1, 2) r group by 1),
 buckets as (
-    select at, sum(resolved)::bigint as resolved,
+    select at, sum(resolved)::bigint as resolved, sum(background)::bigint as background,
            sum(wait_p50_ms * clicks) / nullif(sum(clicks), 0) as wait_p50,
            sum(wait_p95_ms * clicks) / nullif(sum(clicks), 0) as wait_p95,
            sum(wait_p99_ms * clicks) / nullif(sum(clicks), 0) as wait_p99,
            avg(trace_p50_ms) as trace_p50, avg(trace_p95_ms) as trace_p95, avg(trace_p99_ms) as trace_p99
     from minutes group by 1)
-select at::float8, resolved, fallbacks, wait_p50::float8, wait_p95::float8, wait_p99::float8, trace_p50::float8,
+select at::float8, resolved, background, fallbacks, wait_p50::float8, wait_p95::float8, wait_p99::float8, trace_p50::float8,
        trace_p95::float8, trace_p99::float8,
        (select extract(epoch from min(minute)) from click_minutes)::float8 as began_s,
        (select extract(epoch from max(minute)) + 60 from click_minutes)::float8 as recorded_s
@@ -493,46 +516,48 @@ select request_id, url, $1, $2, now(), now() + place * interval '1 microsecond',
 from asked order by place
 
 -- name: batch_countries
--- The countries of pending batch traces that node $1 may take. ahead: some of them have starts_now.
-select target_country, bool_or(starts_now) as ahead from active_trace_requests
+-- The countries of pending batch traces that node $1 may take, and the first priority of each. ahead: some have
+-- starts_now.
+select target_country, min(priority) as priority, bool_or(starts_now) as ahead from active_trace_requests
 where priority > 0 and status = 'pending' and (node_id is null or node_id = $1)
-group by target_country
+group by 1
 
 -- name: batch_queue
--- The batch traces of all nodes that have not ended, by country.
+-- The batch traces of all nodes that have not ended, by country, without those of background clicks.
 select target_country as country,
        count(*) filter (where status = 'pending' and node_id is null) as waiting,
        count(*) filter (where status = 'processing' or node_id is not null) as running,
        count(*) filter (where status = 'pending' and node_id is null and starts_now) as ahead,
        extract(epoch from min(created_at) filter (where status = 'pending' and node_id is null))::float8 as since_s
-from active_trace_requests where priority > 0 and status in ('pending', 'processing')
+from active_trace_requests where priority > 1 and status in ('pending', 'processing')
 group by target_country order by target_country
 
 -- name: next_batch_traces
--- $1 country, $2 node, $3 ids of its running traces, $4 the most rows. The rows become this node's: no other node traces
--- them.
+-- $1 country, $2 node, $3 ids of its running traces, $4 the first and $5 the last priority, $6 whether without starts_now,
+-- $7 the most rows. The rows become this node's: no other node traces them.
 with claimed as (
     update active_trace_requests set node_id = $2
     where request_id in (
         select request_id from active_trace_requests
         where priority > 0 and status = 'pending' and target_country = $1 and (node_id is null or node_id = $2)
-              and request_id <> all($3::uuid[]) and (timeout_at is null or timeout_at > now())
-        order by priority, created_at limit $4 for update skip locked)
-    returning request_id, tracking_url, priority, created_at)
-select request_id, tracking_url from claimed order by priority, created_at
+              and request_id <> all($3::uuid[]) and priority between $4 and $5 and not ($6::boolean and starts_now)
+              and (timeout_at is null or timeout_at > now())
+        order by priority, created_at limit $7 for update skip locked)
+    returning request_id, tracking_url, priority, created_at, offer_id, identity)
+select request_id, tracking_url, priority, offer_id, identity::text from claimed order by priority, created_at
 
 -- name: next_traces_ahead
--- As next_batch_traces, of the traces with starts_now.
+-- $1 country, $2 node, $3 ids of its running traces, $4 the most rows. As next_batch_traces, of those with starts_now.
 with claimed as (
     update active_trace_requests set node_id = $2
     where request_id in (
         select request_id from active_trace_requests
-        where priority > 0 and starts_now and status = 'pending' and target_country = $1
+        where priority > 1 and starts_now and status = 'pending' and target_country = $1
               and (node_id is null or node_id = $2)
               and request_id <> all($3::uuid[]) and (timeout_at is null or timeout_at > now())
         order by priority, created_at limit $4 for update skip locked)
-    returning request_id, tracking_url, priority, created_at)
-select request_id, tracking_url from claimed order by priority, created_at
+    returning request_id, tracking_url, priority, created_at, offer_id, identity)
+select request_id, tracking_url, priority, offer_id, identity::text from claimed order by priority, created_at
 
 -- name: end_late_batch_traces
 -- $1 the error of those that nobody cancelled, $2 the most rows. Batch traces that no node has, and whose time has passed.
@@ -541,22 +566,23 @@ set status = case when reason = 'cancelled' then 'failed' else 'timeout' end, co
     reason = coalesce(reason, 'out_of_time'), error_message = coalesce(error_message, $1)
 where request_id in (
     select request_id from active_trace_requests
-    where timeout_at <= now() and status = 'pending' and priority > 0 and node_id is null
+    where timeout_at <= now() and status = 'pending' and priority > 1 and node_id is null
     limit $2 for update skip locked)
 returning request_id
 
 -- name: late_batch_traces
 -- $1 ids. Those whose time has passed.
 select request_id, reason, error_message from active_trace_requests
-where request_id = any($1::uuid[]) and timeout_at <= now() and status in ('pending', 'processing')
+where request_id = any($1::uuid[]) and timeout_at <= now() and status in ('pending', 'processing') and priority > 1
 
 -- name: cancel_batch_traces
 -- $1 ids, or null, $2 names of a country, or null, $3 why. Those that no node has end; the time of the others passes.
+-- Traces of clicks, background ones too, go on.
 update active_trace_requests
 set status = case when status = 'pending' and node_id is null then 'failed' else status end,
     completed_at = case when status = 'pending' and node_id is null then now() end,
     timeout_at = now(), reason = 'cancelled', error_message = $3
-where priority > 0 and status in ('pending', 'processing') and reason is distinct from 'cancelled'
+where priority > 1 and status in ('pending', 'processing') and reason is distinct from 'cancelled'
       and ($1::uuid[] is null or request_id = any($1)) and ($2::text[] is null or lower(btrim(target_country)) = any($2))
 returning request_id
 
@@ -580,6 +606,19 @@ returning request_id
 -- $1: the country's names.
 select count(*) as total, count(*) filter (where is_healthy and status <> 'failed') as healthy
 from ip_rotation_pool where set_aside is null and lower(btrim(country)) = any($1::text[])
+
+-- name: end_queued_traces
+-- $1: the most rows. Traces that no node has begun by timeout_at, as those of background clicks have it.
+update active_trace_requests
+set status = 'failed', completed_at = now(), reason = 'no_ip', identity = null,
+    error_message = format('it waited for %s min without a free IP of %s: see trace.background_wait_s and'
+                           ' pool.background_below_percent',
+                           round(extract(epoch from now() - created_at) / 60), target_country)
+where request_id in (
+    select request_id from active_trace_requests
+    where status = 'pending' and priority = 1 and node_id is null and timeout_at < now()
+    limit $1 for update skip locked)
+returning request_id
 
 -- name: ended_traces
 select request_id, tracking_url, status, ip_assigned, final_url, error_message, trace_time_ms, bytes_received,

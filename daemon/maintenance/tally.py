@@ -18,8 +18,8 @@ CLICKS_MAX = 60_000  # at more than 1,000 clicks/s the window is shorter than a 
 class LastMinute:
     """`fallbacks` by reason; waits in milliseconds, None without clicks.
 
-    `repeats` and `previews`: requests that were no clicks of their own and used no IP. `fallbacks_by_offer`: the offers
-    with the most fallbacks.
+    `background`: clicks that were answered at once; they are in no other figure. `repeats` and `previews`: requests
+    that were no clicks of their own and used no IP. `fallbacks_by_offer`: the offers with the most fallbacks.
     """
 
     clicks: int
@@ -27,6 +27,7 @@ class LastMinute:
     fallbacks: dict[str, int]
     wait_p50_ms: float | None
     wait_p95_ms: float | None
+    background: int = 0
     repeats: int = 0
     previews: int = 0
     fallbacks_by_offer: tuple[FallenOffer, ...] = ()
@@ -70,6 +71,7 @@ class Tally:
         self._buckets: Counter[int] = Counter()  # of waits, see nodes/waits.py
         self._fallen = _Counts[tuple[str, str]]()  # offers and countries of fallbacks
         self._marked = _Counts[str]()
+        self._background: deque[float] = deque(maxlen=CLICKS_MAX)
 
     def add(self, at_s: float, reason: str | None, wait_ms: float, offer: str = "", country: str = "") -> None:
         """`reason`: that of a fallback, or None for a resolved click."""
@@ -86,6 +88,10 @@ class Tally:
         """A request whose hit has the kind `repeat` or `preview`."""
         self._marked.add(at_s, kind)
 
+    def add_background(self, at_s: float) -> None:
+        """A click that was answered at once."""
+        self._background.append(at_s)
+
     def last_minute(self, now_s: float) -> LastMinute:
         self._forget_before(now_s - WINDOW_S)
         waits = sorted(click[2] for click in self._clicks)
@@ -95,6 +101,7 @@ class Tally:
             fallbacks=self._fallbacks(),
             wait_p50_ms=waits[len(waits) // 2] if waits else None,
             wait_p95_ms=waits[int(len(waits) * 0.95)] if waits else None,
+            background=len(self._background),
             **_by_kind(self._marked.counts),
             fallbacks_by_offer=self._fallen_offers(),
         )
@@ -103,7 +110,8 @@ class Tally:
         """The same for the figures that nodes share. It costs little, whatever the number of clicks."""
         self._forget_before(now_s - WINDOW_S)
         waits, fallen = waits_of(self._buckets), self._fallen_offers()
-        return ClickFigures(self._reasons[None], self._fallbacks(), waits, fallen, dict(self._marked.counts))
+        marked, background = dict(self._marked.counts), len(self._background)
+        return ClickFigures(self._reasons[None], self._fallbacks(), waits, background, fallen, marked)
 
     def _fallen_offers(self) -> tuple[FallenOffer, ...]:
         return tuple(FallenOffer(*where, count) for where, count in self._fallen.counts.most_common(LISTED_MAX))
@@ -116,6 +124,8 @@ class Tally:
             self._forget()
         self._fallen.forget_before(since_s)
         self._marked.forget_before(since_s)
+        while self._background and self._background[0] < since_s:
+            self._background.popleft()
 
     def _forget(self) -> None:
         _, reason, _, bucket = self._clicks.popleft()
@@ -125,13 +135,14 @@ class Tally:
 
 def together(clicks: ClickFigures) -> LastMinute:
     """The clicks of several nodes."""
-    waits, marks = clicks.waits, _by_kind(clicks.marked)
+    p50, p95, marks = clicks.waits.percentile(50), clicks.waits.percentile(95), _by_kind(clicks.marked)
     return LastMinute(
         clicks.clicks,
         clicks.resolved,
         clicks.fallbacks,
-        waits.percentile(50),
-        waits.percentile(95),
+        p50,
+        p95,
+        clicks.background,
         **marks,
         fallbacks_by_offer=clicks.fallen,
     )

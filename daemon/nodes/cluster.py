@@ -118,6 +118,7 @@ def cluster_of(nodes: tuple[Counted, ...]) -> Cluster:
             sum(each.clicks.resolved for each in alive),
             dict(fallbacks.most_common()),
             added(each.clicks.waits for each in alive),
+            sum(each.clicks.background for each in alive),
             _fallen(alive),
             dict(marked),
         ),

@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from daemon.countries import canonical
+from daemon.countries import names_by_country
 from daemon.errors import BadInput
 from daemon.offers import values
 from daemon.offers.macros import Template, macro_url, template_of
@@ -55,6 +55,7 @@ class Offer:
     user_agent: default or visitor.
     landing_schemes: allowed schemes of the final URL beside http and https, such as market or intent.
     stop_at: the first Location on one of these hosts, or below one, ends a trace.
+    mode: wait or background.
     click_ids: parameters that identify a click, in lower case; empty: those of click/repeats.py.
     cuts: divide the unit interval between the `targets`, in proportion to their weights.
     """
@@ -71,6 +72,7 @@ class Offer:
     trace_backend: str | None = None
     tracer: values.OwnTracer | None = None
     click_ids: frozenset[str] = frozenset()
+    mode: str = "wait"
     cuts: tuple[float, ...] = ()
 
     def target(self, draw: float) -> Target:
@@ -131,6 +133,7 @@ class Offers:
         self._active = _Named[Offer]({})
         self._closed = _Named[Offer | ClosedOffer]({})
         self.by_country: Mapping[str, tuple[str, ...]] = {}
+        self._by_id: dict[UUID, Offer] = {}
 
     def __len__(self) -> int:
         return len(self._active.by_name)
@@ -160,6 +163,10 @@ class Offers:
         """All offers, the closed ones too."""
         return len(self._active.by_name) + len(self._closed.by_name)
 
+    def by_id(self, offer_id: UUID) -> Offer | None:
+        """The active offer with this id."""
+        return self._by_id.get(offer_id)
+
     def known(self, key: str) -> Offer | None:
         """Find an active offer by its id, else by its name. Takes linear time: not for clicks."""
         by_id = (offer for offer in self._active.by_name.values() if str(offer.id) == key.lower())
@@ -187,15 +194,9 @@ class Offers:
                     Complaint(True, f"offer {name!r}: {why}: its clicks go where those of a paused one go")
                 )
         self._active, self._closed = _Named(active), _Named(served)
-        self.by_country = _by_country(active.values())
+        self.by_country = names_by_country((offer.country, offer.name) for offer in active.values())
+        self._by_id = {offer.id: offer for offer in active.values()}
         return complaints
-
-
-def _by_country(offers: Iterable[Offer]) -> dict[str, tuple[str, ...]]:
-    by_country: dict[str, list[str]] = {}
-    for offer in offers:
-        by_country.setdefault(canonical(offer.country), []).append(offer.name)
-    return {country: tuple(sorted(by_country[country])) for country in sorted(by_country)}
 
 
 def _taker(offer: ClosedOffer, active: Mapping[str, Offer], closed: Mapping[str, ClosedOffer]) -> Offer | None:

@@ -1,10 +1,13 @@
-"""The batch lane: traces that no visitor waits for. They use an IP only while their country's pool has IPs to spare.
+"""The batch lane: traces that no visitor waits for, those of background clicks first.
+
+They use an IP only while their country's pool has IPs to spare.
 
 Their rows are the queue, so they survive a restart: traces that were under way then start again. A node claims a row
 before it traces the URL, so that all nodes can work on one queue. The rows of a node that is lost start again too, see
 maintenance/rounds.py. A click never waits for a batch trace: none starts that would raise a country's utilisation, on
-this node or on all nodes together, to `pool.batch_below_percent`, and at most half of the workers have one. Rows with
-`starts_now` begin ahead of the first of these rules, as soon as an IP is free.
+this node or on all nodes together, to `pool.batch_below_percent` (a background click's: to
+`pool.background_below_percent`), and at most half of the workers have one. Rows with `starts_now` begin ahead of the
+first of these rules, as soon as an IP is free.
 
 A row whose `timeout_at` has passed ends, and so does its trace. To cancel a trace is to let its time pass, so that any
 node can cancel any trace (batch_rows.py). Traces that can never begin end with an error (batch_queue.py).
@@ -19,21 +22,44 @@ from uuid import UUID
 
 import structlog
 import trio
+from msgspec import json
 
 from daemon.clock import Moment
 from daemon.countries import canonical, names_of
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Recorder
+from daemon.offers.model import Offer
 from daemon.pool.directory import PoolHandle
 from daemon.pool.messages import NO_COUNTS, Counts, Elsewhere
 from daemon.settings.live import LiveSettings
 from daemon.trace.attempts import never_attempted
-from daemon.trace.batch_queue import ALONE, Lane, WaitingTraces, never, room, wait_of, waiting_traces
+from daemon.trace.batch_queue import (
+    AHEAD,
+    ALONE,
+    BACKGROUND,
+    QUEUED,
+    Lane,
+    WaitingTraces,
+    Which,
+    never,
+    room,
+    wait_of,
+    waiting_traces,
+)
 from daemon.trace.batch_rows import CHANNEL
 from daemon.trace.dispatch import Dispatcher, JobRequest
-from daemon.trace.jobs import CANCELLED, OUT_OF_TIME, Finished, Started, TraceUpdate
+from daemon.trace.jobs import (
+    BACKGROUND_PRIORITY,
+    BATCH_PRIORITY,
+    CANCELLED,
+    OUT_OF_TIME,
+    Finished,
+    Started,
+    TraceUpdate,
+)
 from daemon.trace.walk.hops import GaveUp
+from daemon.trace.walk.steps import Identity
 from daemon.trace.walk.verdicts import Verdict
 from daemon.troubles import Troubles
 
@@ -42,7 +68,7 @@ PAUSE_S = 0.1  # between two queries, however often rows are announced
 CHECK_S = 15.0  # the poll interval, in case a NOTIFY was lost
 RETRY_S = 2.0
 WORKERS_SHARE = 0.5
-COUNT_REST = 20
+COUNT_REST = 20  # how many times as long as a count the next one waits
 FILLING = "beginning batch traces"
 LATE = "not traced within the time that was given for it"
 NO_POOL = {"no_ips": "no_pool"}  # reasons that clicks have too
@@ -60,8 +86,8 @@ class Batch:
 
     `_restarted`: the traces that an earlier run of the node had under way. `beginning`: traces under way without an IP
     yet, by country. `_without_ip`: claimed traces that got no IP. `_elsewhere(country)`: the IPs of the other nodes. A
-    node that may not lease now leaves the rows to the others. `_end(request_id, why)` ends a trace that is under way.
-    `_queue`: the rows by country, as they were read last.
+    node that may not lease now leaves the rows to the others. `_offer_of(id)`: the settings of a background click.
+    `_end(request_id, why)` ends a trace that is under way. `_queue`: the rows by country, as they were read last.
     """
 
     _database: Database
@@ -74,6 +100,7 @@ class Batch:
     _node_id: UUID
     _elsewhere: Callable[[str], Elsewhere] = lambda country: ALONE
     _may_lease: Callable[[], bool] = lambda: True
+    _offer_of: Callable[[UUID], Offer | None] = lambda offer_id: None
     _end: EndTrace = lambda request_id, why: None
     _wake: trio.Event = field(default_factory=trio.Event, init=False)
     _restarted: bool = field(default=False, init=False)
@@ -158,11 +185,12 @@ class Batch:
             await self._database.fetch("release_batch_traces", self._node_id, list(released))
             self._without_ip -= released
         await self._end_late()
+        waits = False
         if self._may_lease():
             for row in await self._database.fetch("batch_countries", self._node_id):
-                await self._fill_from(row["target_country"], row["ahead"], running)
+                waits |= await self._fill_from(row["target_country"], row["priority"], row["ahead"], running)
         await self._count()
-        return bool(self._queue or self.under_way)
+        return waits or bool(self._queue or self.under_way)
 
     async def _count(self) -> None:
         """Reads the queue's length, at most a twentieth of the time: there may be a million rows."""
@@ -182,22 +210,30 @@ class Batch:
                 verdict, reason = (Verdict.OPERATOR, CANCELLED) if cancelled else (Verdict.LIMIT, OUT_OF_TIME)
                 self._end(row["request_id"], GaveUp(verdict, reason, row["error_message"] or LATE))
 
-    async def _fill_from(self, country: str, has_ahead: bool, running: frozenset[UUID]) -> None:
+    async def _fill_from(self, country: str, first_priority: int, has_ahead: bool, running: frozenset[UUID]) -> bool:
+        """True if traces of background clicks may be waiting."""
         pool = self._dispatcher.pool_of(country)
         is_here = pool is not None and pool.country == canonical(country) and pool.view.counts.total > 0
         if not is_here and self._elsewhere(canonical(country)).counts.total:
-            return  # the nodes that have these IPs take the rows
-        lane = self._lane(country)
-        for ahead in (True, False) if has_ahead else (False,):
-            if never(lane, ahead=ahead):
-                await self._refuse(lane, country, running, ahead)
+            return False  # the nodes that have these IPs take the rows
+        lane, below = self._lane(country), self._live.current.pool.background_below_percent
+        if (
+            pool is not None
+            and first_priority <= BACKGROUND_PRIORITY
+            and await self._begin(pool, country, BACKGROUND, self._room(pool, below), running)
+        ):
+            return True
+        for which in (AHEAD, QUEUED) if has_ahead else (QUEUED,):
+            if never(lane, ahead=which.ahead):
+                await self._refuse(lane, country, running, which)
             elif pool is not None:
-                room_left = self._room_ahead(pool) if ahead else self._room(pool)
-                await self._begin(country, pool, running, min(room_left, self._workers - len(self.under_way)), ahead)
+                free = self._room_ahead(pool) if which.ahead else self._room(pool, lane.below_percent)
+                await self._begin(pool, country, which, free, running)
+        return False
 
-    def _room(self, pool: PoolHandle) -> int:
-        below_percent, elsewhere = self._live.current.pool.batch_below_percent, self._elsewhere(pool.country)
-        return room(pool.view.counts, self.beginning[pool.country], below_percent, elsewhere)
+    def _room(self, pool: PoolHandle, below_percent: float) -> int:
+        counts, beginning = pool.view.counts, self.beginning[pool.country]
+        return room(counts, beginning, below_percent, self._elsewhere(pool.country))
 
     def _room_ahead(self, pool: PoolHandle) -> int:
         """As many as there are free IPs; without one, a single trace waits for the next IP, behind all clicks."""
@@ -207,36 +243,53 @@ class Batch:
         by_s = self._now().tick_s + self._live.current.click.deadline_s - 1
         return int(not beginning and view.rested_s is not None and view.rested_s < by_s)
 
-    async def _begin(
-        self, country: str, pool: PoolHandle, running: frozenset[UUID], rows_max: int, ahead: bool
-    ) -> None:
-        if rows_max <= 0:
-            return
-        rows = await self._claim(country, running, rows_max, ahead)
+    async def _begin(self, pool: PoolHandle, country: str, which: Which, free: int, running: frozenset[UUID]) -> bool:
+        """Dispatches traces; True if more may be waiting."""
+        most = min(free, self._workers - len(self.under_way))
+        if most <= 0:
+            return True
+        rows = await self._claim(country, running, which, most)
         for place, row in enumerate(rows):
             listener = _BatchListener(self, row["request_id"], pool.country)
-            request = JobRequest(row["request_id"], row["tracking_url"], country, self._now())
-            if not self._dispatcher.dispatch_batch(request, pool, listener):
+            if not self._dispatcher.dispatch_batch(self._request(row, country), pool, listener, row["priority"]):
                 self._without_ip.update(left["request_id"] for left in rows[place:])
-                return
+                return True
             self.under_way.add(row["request_id"])
             self.beginning[pool.country] += 1
+        return len(rows) == most
+
+    def _request(self, row: Mapping[str, Any], country: str) -> JobRequest:
+        offer_id, identity = row["offer_id"], row["identity"]
+        return JobRequest(
+            request_id=row["request_id"],
+            tracking_url=row["tracking_url"],
+            country=country,
+            asked=self._now(),
+            offer=None if offer_id is None else self._offer_of(offer_id),
+            offer_id=offer_id,
+            visitor=None if identity is None else json.decode(identity, type=Identity),
+        )
 
     async def _claim(
-        self, country: str, running: frozenset[UUID], rows_max: int, ahead: bool
+        self, country: str, running: frozenset[UUID], which: Which, rows_max: int
     ) -> Sequence[Mapping[str, Any]]:
-        query, excluded = "next_traces_ahead" if ahead else "next_batch_traces", list(running | self.under_way)
-        return await self._database.fetch(query, country, self._node_id, excluded, rows_max)
+        excluded = list(running | self.under_way)
+        if which.ahead:
+            return await self._database.fetch("next_traces_ahead", country, self._node_id, excluded, rows_max)
+        bounds = which.first, which.last, which.without_ahead
+        return await self._database.fetch("next_batch_traces", country, self._node_id, excluded, *bounds, rows_max)
 
-    async def _refuse(self, lane: Lane, country: str, running: frozenset[UUID], ahead: bool) -> None:
+    async def _refuse(self, lane: Lane, country: str, running: frozenset[UUID], which: Which) -> None:
         """Ends the traces of a country that can never begin, if the rows of the IPs say so too."""
         now = self._now()
         [ips] = await self._database.fetch("ips_of_country", names_of(lane.country))
         total, healthy = ips["total"], ips["healthy"]
-        wait = never(replace(lane, counts=Counts(total, healthy, 0, 0, total - healthy, 0)), ahead=ahead)
+        wait = never(replace(lane, counts=Counts(total, healthy, 0, 0, total - healthy, 0)), ahead=which.ahead)
         if wait is None:
             return  # there are IPs of other nodes, or some that are not adopted yet
-        for row in await self._claim(country, running, REFUSED_ROWS_MAX, ahead):
+        first = BACKGROUND_PRIORITY if wait.reason == "no_ips" else BATCH_PRIORITY
+        rows = replace(which, first=first, without_ahead=wait.reason == "too_few_ips")
+        for row in await self._claim(country, running, rows, REFUSED_ROWS_MAX):
             why = f"{wait.why}. Next: {wait.next}"
             self._journal.record(never_attempted(row["request_id"], now, NO_POOL.get(wait.reason, wait.reason), why))
 

@@ -8,6 +8,7 @@ from shlex import quote
 from typing import Any, Literal
 
 from daemon.pool.messages import Counts, Elsewhere
+from daemon.trace.jobs import BACKGROUND_PRIORITY, BATCH_PRIORITY, LAST_PRIORITY
 
 WaitReason = Literal[
     "no_ips", "all_failed", "too_few_ips", "paused", "database", "not_leasing", "clicks_wait", "in_use", "none_free",
@@ -15,6 +16,20 @@ WaitReason = Literal[
 ]  # fmt: skip
 ALONE = Elsewhere()
 NOW = "trace ahead of this rule with --now (API: now), or add IPs"
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Rows by their priority: those with starts_now (`ahead`), all, or those without (`without_ahead`)."""
+
+    first: int
+    last: int = LAST_PRIORITY
+    ahead: bool = False
+    without_ahead: bool = False
+
+
+BACKGROUND = Which(BACKGROUND_PRIORITY, BACKGROUND_PRIORITY)
+QUEUED, AHEAD = Which(BATCH_PRIORITY), Which(BATCH_PRIORITY, ahead=True)
 
 
 @dataclass(frozen=True, slots=True)

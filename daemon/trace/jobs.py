@@ -10,7 +10,8 @@ from daemon.offers.values import OwnTracer
 from daemon.pool.messages import Reply
 from daemon.trace.walk.steps import Identity
 
-BATCH_PRIORITY = 1  # clicks have 0
+BACKGROUND_PRIORITY, BATCH_PRIORITY = 1, 2  # clicks that wait have 0
+LAST_PRIORITY = 9
 CANCELLED, OUT_OF_TIME = "cancelled", "out_of_time"  # reasons of batch traces that end early
 
 

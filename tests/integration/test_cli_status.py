@@ -121,6 +121,7 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
             "fallbacks": {"no_ip": 1},
             "wait_p50_ms": 200.0,
             "wait_p95_ms": 290.0,
+            "background": 0,
             "repeats": 1,
             "previews": 0,
             "fallbacks_by_offer": [{"offer": "o", "country": "", "fallbacks": 1}],
