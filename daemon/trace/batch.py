@@ -202,9 +202,8 @@ class Batch:
     async def _end_late(self) -> None:
         """Ends the traces whose time has passed: those that no node has, and this node's."""
         await self._database.fetch("end_late_batch_traces", LATE, REFUSED_ROWS_MAX)
-        if not self.under_way:
-            return
-        for row in await self._database.fetch("late_batch_traces", list(self.under_way)):
+        late = await self._database.fetch("late_batch_traces", list(self.under_way)) if self.under_way else ()
+        for row in late:
             if row["request_id"] in self.under_way:
                 cancelled = row["reason"] == CANCELLED
                 verdict, reason = (Verdict.OPERATOR, CANCELLED) if cancelled else (Verdict.LIMIT, OUT_OF_TIME)
