@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,14 @@ def names(page: Browser) -> list[str]:
     return [row.split("\n")[0].split("\t")[0] for row in page.rows("offers")]
 
 
+def are_found(page: Browser, count: int) -> bool:
+    return len(page.rows("found")) == count
+
+
+def saved(folder: Path, name: str) -> list[Path]:
+    return list(folder.glob(f"tracepool-{name}-*.csv"))
+
+
 def search(page: Browser, text: str) -> None:
     page.run("arguments[0].value = arguments[1]", page.find("#search-text"), text)
     page.find("#search-text").send_keys(Keys.ENTER)
@@ -131,7 +140,7 @@ def test_clicks_without_a_trace_are_found_by_what_is_known_of_them(page: Browser
         ("click_id", "no such id", 0),
     ):
         type_into(page, f"#find-form [name={field}]", value)
-        page.until(lambda count=expected: len(page.rows("found")) == count, f"{expected} with {field} {value}")
+        page.until(partial(are_found, page, expected), f"{expected} with {field} {value}")
         assert f"find.{field}=" in page.driver.current_url
         type_into(page, f"#find-form [name={field}]", "")
     page.until(lambda: any(r"right\u202eleft" in row for row in page.rows("found")), "a bidi mark is an escape")
@@ -198,7 +207,6 @@ def test_a_report_is_shown_and_saved_with_a_token(page: Browser, daemon: Watched
         ("traces", "status", "completed"),
     ):
         page.find(f"[data-csv={name}]").click()
-        page.until(lambda name=name: list(tmp_path.glob(f"tracepool-{name}-*.csv")), f"{name} are saved")
-        [file] = tmp_path.glob(f"tracepool-{name}-*.csv")
+        [file] = page.until(partial(saved, tmp_path, name), f"{name} are saved")
         lines = csv.DictReader(io.StringIO(file.read_text(), newline=""), strict=True)
         assert value in {line[key] for line in lines}
