@@ -102,10 +102,11 @@ async def test_each_offer_has_a_row_and_its_hits_are_counted_once(postgres: Post
         )
         await rows.sql(
             "insert into hits (request_id, offer_id, offer_name, outcome, reason, location, wait_ms, created_at, kind)"
-            " select gen_random_uuid(), o.id, 'old name', case when n <= 90 then 'resolved' else 'fallback' end,"
-            " case when n > 90 then 'no_ip' end, 'L', n * 10, now() - interval '1 minute',"
+            " select gen_random_uuid(), o.id, 'old name',"
+            " case when n > 100 then 'background' when n <= 90 then 'resolved' else 'fallback' end,"
+            " case when n between 91 and 100 then 'no_ip' end, 'L', n * 10, now() - interval '1 minute',"
             " case when n = 100 then 'repeat' else 'click' end"
-            " from generate_series(1, 100) n, offers o where o.offer_name = 'sale'"
+            " from generate_series(1, 103) n, offers o where o.offer_name = 'sale'"
         )
         await rows.sql(
             "insert into hits (request_id, offer_name, outcome, reason, location, wait_ms) values"
@@ -132,6 +133,7 @@ async def test_each_offer_has_a_row_and_its_hits_are_counted_once(postgres: Post
     }  # fmt: skip
     sale = found["sale"]
     assert (sale["clicks"], sale["landed"], sale["fallbacks"], sale["repeats"]) == (99, 90, {"no_ip": 9}, 1)
+    assert sale["background"] == 3
     assert sale["wait_p50_ms"] == pytest.approx(500, rel=0.03)
     assert sale["wait_p95_ms"] == pytest.approx(950, rel=0.03)
     assert (sale["countries"], sale["ips"], answer["left_out"]) == (["uk"], 0, 0)

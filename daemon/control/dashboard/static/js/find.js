@@ -15,6 +15,7 @@ const PAGE = 50;
 export function outcomeTag({ kind, outcome, reason }) {
   if (kind === "repeat") return tag("repeat", null);
   if (kind === "preview") return tag("preview", null);
+  if (outcome === "background") return tag("background", null);
   return outcome === "resolved" ? tag("landed", "good") : tag(reason ?? outcome, outcome === "left" ? "warn" : "bad");
 }
 

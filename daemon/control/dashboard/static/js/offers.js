@@ -26,7 +26,7 @@ export class Offers {
       [
         (offer) => made(offer.offer, () => button(offer.offer || "no name", () => clicks.filter({ offer: offer.offer }), { class: "link", title: "Show its clicks" })),
         (offer) => made(stateWords(offer), () => tag(stateWords(offer), MOODS[offer.state])),
-        (offer) => number(offer.clicks),
+        (offer) => made(`${offer.clicks} ${offer.background}`, () => clicksOf(offer)),
         (offer) => made(`${offer.landed} ${offer.clicks}`, () => shareOf(offer.landed, offer)),
         (offer) => made(`${lost(offer)} ${offer.clicks} ${reasonsOf(offer)}`, () => this.fallbacks(offer)),
         (offer) => ms(offer.wait_p50_ms),
@@ -110,6 +110,7 @@ export class Offers {
   }
 }
 
+const clicksOf = ({ clicks, background }) => h("span", {}, number(clicks), background ? h("small", { class: "reasons" }, `+ ${number(background)} background`) : null);
 const shareOf = (part, offer) => h("span", {}, number(part), offer.clicks ? h("small", {}, ` ${percent(part, offer.clicks)}`) : null);
 
 function reasonsOf({ fallbacks, repeats, previews }) {
