@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 import trio
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from daemon.clock import Moment
 from daemon.countries import canonical
@@ -155,9 +155,13 @@ class Dispatcher:
         return handle
 
     def dispatch_batch(self, request: JobRequest, pool: PoolHandle, listener: Listener, priority: int) -> bool:
-        """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full."""
+        """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full.
+
+        A background click's trace may be tried through other IPs for trace.timeout_s, because nobody waits for it.
+        """
         settings = self._live.current
-        deadline_s = request.asked.tick_s + settings.click.deadline_s
+        is_click = priority == BACKGROUND_PRIORITY
+        deadline_s = request.asked.tick_s + (settings.trace.timeout_s if is_click else settings.click.deadline_s)
         return self._put(_job_of(request, pool.country, listener, deadline_s, settings, priority))
 
     def _put(self, job: TraceJob) -> bool:
@@ -169,8 +173,12 @@ class Dispatcher:
 
 
 def queued_trace(request: JobRequest, offer: Offer, settings: Settings) -> TraceQueued:
-    """The trace of a background click of `offer`, for the batch lane."""
-    visitor = request.visitor if _sends_visitor(offer, settings) else None
+    """The trace of a background click of `offer`, for the batch lane. It keeps no more of the visitor than hits do."""
+    kept, visitor = settings.privacy, request.visitor
+    if visitor is None or kept.user_agent != "full" or not _sends_visitor(offer, settings):
+        identity = None
+    else:
+        identity = asdict(visitor if kept.referrer == "full" else replace(visitor, referrer=None))
     return TraceQueued(
         request_id=request.request_id,
         offer_id=offer.id,
@@ -180,7 +188,7 @@ def queued_trace(request: JobRequest, offer: Offer, settings: Settings) -> Trace
         priority=BACKGROUND_PRIORITY,
         queued_at=request.asked.wall_s,
         timeout_at=request.asked.wall_s + settings.trace.background_wait_s,
-        identity=None if visitor is None else asdict(visitor),
+        identity=identity,
     )
 
 
