@@ -11,7 +11,6 @@ from uuid import UUID
 
 import msgspec
 import trio
-from msgspec.structs import asdict, replace
 
 from daemon.clock import Moment
 from daemon.countries import canonical
@@ -20,7 +19,7 @@ from daemon.offers.model import Offer
 from daemon.oneshot import OneShot
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.settings.live import LiveSettings
-from daemon.settings.model import HONEST_USER_AGENT, Settings
+from daemon.settings.model import HONEST_USER_AGENT, Privacy, Settings
 from daemon.trace.jobs import BACKGROUND_PRIORITY, Finished, Listener, Started, TraceJob, TraceUpdate
 from daemon.trace.walk.steps import Identity
 from daemon.web.query import Param, as_mapping
@@ -173,12 +172,8 @@ class Dispatcher:
 
 
 def queued_trace(request: JobRequest, offer: Offer, settings: Settings) -> TraceQueued:
-    """The trace of a background click of `offer`, for the batch lane. It keeps no more of the visitor than hits do."""
-    kept, visitor = settings.privacy, request.visitor
-    if visitor is None or kept.user_agent != "full" or not _sends_visitor(offer, settings):
-        identity = None
-    else:
-        identity = asdict(visitor if kept.referrer == "full" else replace(visitor, referrer=None))
+    """The trace of a background click of `offer`, for the batch lane."""
+    visitor = request.visitor if _sends_visitor(offer, settings) else None
     return TraceQueued(
         request_id=request.request_id,
         offer_id=offer.id,
@@ -188,7 +183,7 @@ def queued_trace(request: JobRequest, offer: Offer, settings: Settings) -> Trace
         priority=BACKGROUND_PRIORITY,
         queued_at=request.asked.wall_s,
         timeout_at=request.asked.wall_s + settings.trace.background_wait_s,
-        identity=identity,
+        identity=None if visitor is None else _stored(visitor, settings.privacy),
     )
 
 
@@ -220,6 +215,16 @@ def _identity_of(request: JobRequest, settings: Settings) -> Identity:
     if visitor is not None and _sends_visitor(request.offer, settings):
         return Identity(visitor.user_agent or own, visitor.accept_language, visitor.referrer)
     return Identity(own, None, request.referrer)
+
+
+def _stored(visitor: Identity, privacy: Privacy) -> dict[str, str | None]:
+    """What a queued trace keeps of the visitor. A truncated User-Agent is none that could be sent."""
+    with_agent, with_referrer = privacy.user_agent == "full", privacy.referrer == "full"
+    return {
+        "user_agent": visitor.user_agent if with_agent else "",
+        "accept_language": visitor.accept_language if with_agent else None,
+        "referrer": visitor.referrer if with_referrer else None,
+    }
 
 
 def _sends_visitor(offer: Offer | None, settings: Settings) -> bool:

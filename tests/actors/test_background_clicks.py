@@ -96,19 +96,6 @@ async def test_a_trace_that_sends_the_visitors_browser_keeps_what_it_sends(
     assert queued.identity == {"user_agent": "Browser/1", "accept_language": "de-DE", "referrer": None}
 
 
-async def test_a_trace_keeps_no_more_of_the_visitor_than_hits_do(autojump_clock: trio.testing.MockClock) -> None:
-    for kept, expected in (
-        ({"user_agent": "none"}, None),
-        ({"user_agent": "truncated"}, None),
-        ({"referrer": "none"}, {"user_agent": "Browser/1", "accept_language": "de-DE", "referrer": None}),
-    ):
-        face = Face(trace={"user_agent": "visitor"}, privacy=kept)
-        face.offer(mode="background")
-        await face.click()
-        [queued] = of_kind(TraceQueued, face.journal.entries)
-        assert queued.identity == expected
-
-
 async def test_while_the_daemon_starts_or_its_disk_fails_the_click_is_queued_too(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
