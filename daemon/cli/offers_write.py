@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Annotated
 from urllib.parse import quote
 
@@ -20,6 +20,7 @@ from daemon.offers.schema import (
     SETTINGS,
     OfferFields,
     Option,
+    country_urls_of,
     new_offer,
     offer_fields,
     read_offers,
@@ -93,8 +94,15 @@ def add(
     Tracking URLs: the URLs of --tracking-url share the clicks by weight. URL then
     gets no clicks until --no-tracking-urls, and need not be given.
 
+    Countries: a code of ISO 3166 such as de, or an English name. A click of an
+    offer with several is traced in its visitor's country: by --country-param, else
+    click.country_param, click.country_header or click.country_file. The first
+    --country is for visitors of all others. {country} is the chosen one's code.
+
         tracepool offers add summer-sale 'https://ads.example/click?id=7'
         tracepool offers add winter 'https://ads.example/c?w={gclid}' --country uk
+        tracepool offers add dach 'https://ads.example/d' --country de --country at \
+            --country-url at:https://ads.example/at --country-param geo
         tracepool offers add app 'https://ads.example/a' --landing-scheme market
         tracepool offers add shoes 'https://ads.example/s' --stop-at shop.example \
             --keep gclid --rename gclid=sub1
@@ -118,9 +126,9 @@ def add(
 
 def _say_macros(url: str | None, options: OfferOptions | None) -> None:
     """What becomes of each macro in the URLs as they were given."""
-    shares: list[str] | None = getattr(options, "tracking_url", None)
+    given = [getattr(options, name, None) or [] for name in ("tracking_url", "country_url")]
     fallback: str | None = getattr(options, "fallback_url", None)
-    for line in dict.fromkeys(meanings([url or "", *(shares or ()), fallback or ""])):
+    for line in dict.fromkeys(meanings([url or "", *chain(*given), fallback or ""])):
         say(line)
 
 
@@ -175,6 +183,9 @@ def import_file(
 
         target_country (us), is_active (true), deadline_s, notes, fallback_url,
         paused_to        winter-sale
+        countries        de at
+        country_urls     de:https://ads.example/de at:3:https://ads.example/at
+        country_param    geo
         user_agent       default or visitor
         trace_backend    default, local or service
         tracer           default, http, auto or browser
@@ -185,9 +196,10 @@ def import_file(
         click_ids        clickid subid
         tracking_urls    3:https://ads.example/a 1:https://ads.example/b
 
-    In JSON lines the last six may be lists and objects, as `tracepool offers list
-    --json` shows them; an empty one removes what the offer has. An offer that
-    exists is skipped and counted, or with --update changed to the file's values.
+    In JSON lines countries, country_urls and the last six may be lists and objects,
+    as `tracepool offers list --json` shows them; an empty one removes what the offer
+    has. target_country is the first of countries. An offer that exists is skipped
+    and counted, or with --update changed to the file's values.
 
     Each bad row is reported on standard error with its line and the reason. The
     good rows are added together: if adding fails, none is added.
@@ -213,5 +225,6 @@ def import_file(
 
 def _literals_in(offers: Iterable[OfferFields]) -> Iterator[str]:
     for offer in offers:
-        for line in literals([offer.final_url or "", *urls_of(offer), offer.fallback_url or ""]):
+        urls = [offer.final_url or "", *urls_of(offer), *country_urls_of(offer), offer.fallback_url or ""]
+        for line in literals(urls):
             yield f"offer {offer.offer_name!r}: {line}"

@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -23,11 +23,13 @@ from daemon.settings.live import LiveSettings
 from daemon.trace.dispatch import Dispatcher, JobRequest, TraceHandle
 from daemon.trace.jobs import Finished
 from daemon.trace.walk.steps import Identity
-from daemon.web.query import Inbound
+from daemon.web.query import Inbound, Param
 
 HIT_DELAY_MAX_S = 0.05  # a redirect waits for its journal entry for this long at most
 ANSWER_BY_S = HIT_DELAY_MAX_S  # an answer begins this long before the deadline, so that this wait cannot delay it
 NAME_SHOWN_MAX = 100
+
+ChooseCountry = Callable[[Offer, Sequence[Param], Visitor], tuple[Offer, str]]
 
 log = structlog.get_logger("daemon.click")
 
@@ -52,6 +54,7 @@ class _Click:
     trace: TraceHandle | None = None
     hit_is_late: bool = False
     kind: HitKind = "click"
+    country_by: str | None = None  # where the visitor's country is from, if the offer has several
 
 
 @dataclass(eq=False, repr=False)
@@ -59,7 +62,8 @@ class Clicks:
     """Answers clicks, and counts them: `waiting` for their answer, `answered`, `late_hits` answered before their entry.
 
     Without a dispatcher the daemon is starting: clicks of the offers in the cache file get a fallback at once.
-    `_draw` returns numbers uniform in [0, 1), which choose among the tracking URLs of an offer.
+    `_draw` returns numbers uniform in [0, 1), which choose among the tracking URLs of an offer. `in_country` chooses
+    among its countries, see visitor_country.py.
     `observe(outcome, reason, wait_s)` is called at the end of each click.
     """
 
@@ -70,6 +74,7 @@ class Clicks:
     _live: LiveSettings
     _draw: Callable[[], float] = random.random
     observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None
+    in_country: ChooseCountry = lambda offer, params, visitor: (offer, "first")
     tally: Tally = field(default_factory=Tally, init=False)
     _repeats: Repeats[_Click] = field(default_factory=Repeats, init=False)
     _slots: AnswerSlots = field(default_factory=AnswerSlots, init=False)
@@ -136,8 +141,11 @@ class Clicks:
                 return self._refused(found, request_id)
             return _Click(request_id, found, found.inbound, visitor, received, unserved)
         offer, parsed = found
-        tracking_url = offer.target(self._draw()).of_click(parsed, request_id)
-        return _Click(request_id, offer, parsed, visitor, received, tracking_url)
+        country_by = None
+        if offer.in_country:
+            offer, country_by = self.in_country(offer, parsed.params, visitor)
+        tracking_url = offer.target(self._draw()).of_click(parsed, request_id, offer.country)
+        return _Click(request_id, offer, parsed, visitor, received, tracking_url, country_by=country_by)
 
     async def _repeat(self, click: _Click, offer: Offer, first: First[_Click]) -> Answer:
         """The first request's answer. If its visitor has left, this request goes on in its place, with its trace."""
@@ -156,6 +164,7 @@ class Clicks:
         first.is_waited_for = True
         left = first.click
         click.request_id, click.trace, click.fallback = left.request_id, left.trace, left.fallback
+        click.offer, click.country_by = left.offer, left.country_by
         return await self._redirect(click, first)
 
     async def _answer_marked(self, click: _Click, kind: HitKind, location: str, reason: str | None) -> Answer:
@@ -276,6 +285,7 @@ class Clicks:
             wait_ms=round((now.tick_s - click.received.tick_s) * 1000),
             answered_at=now.wall_s,
             kind=click.kind,
+            country=click.offer.country,
         )
         with trio.move_on_after(HIT_DELAY_MAX_S) as scope:
             await self._journal.durable(hit)
@@ -300,4 +310,5 @@ class Clicks:
             location=location,
             visitor=click.visitor.address,
             **({"hit_is_late": True} if click.hit_is_late else {}),
+            **({"country": click.offer.country, "country_by": click.country_by} if click.country_by else {}),
         )

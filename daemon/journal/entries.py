@@ -136,7 +136,8 @@ HitKind = Literal["click", "repeat", "preview"]
 class Hit(msgspec.Struct, frozen=True):
     """One answered click; or, by its `kind`, a repeat of one or a preview of a link, which used no IP.
 
-    Without `offer_id` no offer has the name that the click gave, which may be empty.
+    Without `offer_id` no offer has the name that the click gave, which may be empty. `country`: whose IPs were to trace
+    it.
     """
 
     request_id: UUID
@@ -151,6 +152,7 @@ class Hit(msgspec.Struct, frozen=True):
     wait_ms: int
     answered_at: float
     kind: HitKind = "click"
+    country: Text = None
 
 
 Entry = IpChanged | IpGiven | TracePending | TraceProcessing | TraceFinished | IpTraffic | Hit

@@ -6,6 +6,7 @@ gives no advice.
 
 from collections.abc import Callable, Iterator, Mapping
 
+from daemon.maintenance.advice_countries import country_unknown
 from daemon.maintenance.advice_nodes import ips_nobodys, node_draining, node_lost, settings_differ, versions_differ
 from daemon.maintenance.advice_pools import active_above_available, oversized, utilisation_high
 from daemon.maintenance.advice_times import cooldown_long, cooldown_short, deadline_long, deadline_short
@@ -187,6 +188,7 @@ RULES: Mapping[str, Rule] = {
     "ips_nobodys": ips_nobodys,
     "node_draining": node_draining,
     "versions_differ": versions_differ,
+    "country_unknown": country_unknown,
     "utilisation_high": utilisation_high,
     "fallbacks_high": _fallbacks_high,
     "active_above_available": active_above_available,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from daemon.web.query import OFFER
 
-REQUEST_ID = "request_id"
+REQUEST_ID, COUNTRY = "request_id", "country"
 
 # No UUID in braces: {F2504E04-4F89-…}.
 NAME = r"(?![0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-)[A-Za-z_][A-Za-z0-9_.-]{0,63}"
@@ -59,4 +59,6 @@ def _meaning(name: str) -> str:
         return "the click's id, a UUID"
     if name.lower() == OFFER:
         return "the offer's name"
+    if name.lower() == COUNTRY:
+        return "the click's parameter country, else the code of the country whose IPs trace it, such as GB"
     return f"the click's parameter {name}; nothing where a click has none"

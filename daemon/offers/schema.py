@@ -7,13 +7,14 @@ the name of the setting if one of these is missing.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as model
 
+from daemon.countries import canonical
 from daemon.database.records import Columns, Import, import_rows
 from daemon.errors import BadInput
 from daemon.offers import readers, values
@@ -21,13 +22,13 @@ from daemon.offers import readers, values
 T = TypeVar("T")
 
 SQL_TYPES = {str: "text", bool: "boolean", float: "double precision", list[str]: "text[]"}
-COUNTRY_CHARACTERS_MAX = 64
 NOTES_CHARACTERS_MAX = 1_000
 
 # Types of an API request's fields. PostgreSQL's text cannot hold NUL.
 Word = Annotated[str, Field(min_length=1, max_length=values.NAME_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
 Url = Annotated[str, Field(min_length=1, max_length=readers.URL_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
-Country = Annotated[str, Field(min_length=1, max_length=COUNTRY_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
+Country = Annotated[str, Field(min_length=1, max_length=values.COUNTRY_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
+Countries = Annotated[list[Country], Field(max_length=values.COUNTRIES_MAX)]
 Notes = Annotated[str, Field(max_length=NOTES_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
 Flag = Annotated[bool, Field(strict=True)]
 Deadline = Annotated[float, Field(ge=values.DEADLINE_MIN_S, le=values.DEADLINE_MAX_S, allow_inf_nan=False, strict=True)]
@@ -47,6 +48,7 @@ class TrackingShare:
 
 
 Shares = Annotated[list[TrackingShare], Field(max_length=values.URLS_MAX)]
+CountryShares = Annotated[dict[Country, Shares], Field(max_length=values.COUNTRIES_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ class Setting:
 class OfferFields:
     """Checked values of an offer. None: not given, so a new offer gets the default and an existing one keeps its value.
 
-    `param_filter`, `rename` and `tracking_urls` are JSON text. An empty JSON text or `stop_at` clears the column.
+    `param_filter`, `rename`, `tracking_urls` and `country_urls` are JSON text. An empty JSON text, `stop_at` or
+    `countries` clears the column. `target_country` is the first of `countries`.
     """
 
     offer_name: Annotated[str, Setting(
@@ -114,8 +117,29 @@ class OfferFields:
         body=Url, stored=str, read=readers.url, example="https://ads.example/click?id=7", live=str,
     )] = None
     target_country: Annotated[str | None, Setting(
-        body=Country, stored=str, read=readers.text(COUNTRY_CHARACTERS_MAX), example="uk", default="us", live=str,
-        options=(Option("country", "The country whose IPs trace it.", str, "C"),),
+        body=Country, stored=str, read=readers.country, example="uk", default="us", live=str,
+    )] = None
+    countries: Annotated[tuple[str, ...] | None, Setting(
+        body=Countries, stored=list[str] | None, read=readers.countries, example="de at",
+        check="offers_countries_holds_codes", live=values.country_item_in,
+        options=(Option("country", "A country whose IPs trace it; the first one is for visitors of all others."
+                        " Repeatable.", metavar="C"),),
+    )] = None
+    country_urls: Annotated[str | None, Setting(
+        body=CountryShares, stored=dict[str, list[values.StoredShare]] | None, read=readers.country_urls,
+        example="de:https://ads.example/de at:3:https://ads.example/at",
+        check="offers_country_urls_maps_countries_to_urls_and_weights", live=values.country_urls_in,
+        options=(Option("country_url", "The clicks of this country start here, instead of at its URL. Repeatable.",
+                        metavar="C:[WEIGHT:]URL", negative="--no-country-urls"),),
+    )] = None
+    country_param: Annotated[str | None, Setting(
+        body=Word, stored=str | None, read=readers.country_param, example="geo",
+        check="offers_country_param_is_a_name", live=values.country_param_in,
+        options=(
+            Option("country_param", "The parameter with the visitor's country, instead of click.country_param.", str,
+                   "NAME"),
+            Option("no_country_param", "Use click.country_param again.", bool, means=lambda yes: "" if yes else None),
+        ),
     )] = None
     is_active: Annotated[bool | None, Setting(
         body=Flag, stored=bool, read=readers.truth, example="false", default=True, live=bool,
@@ -234,7 +258,34 @@ def offer_fields(given: Mapping[str, object], *, allow_private: bool) -> OfferFi
     """Check all columns of an offer. Raises BadInput, which names the column and the fault."""
     if given.get("offer_name") is None:
         raise BadInput("offer_name is missing")
-    return OfferFields(**{column: setting.read(given, column, allow_private) for column, setting in SETTINGS.items()})
+    read = {column: setting.read(given, column, allow_private) for column, setting in SETTINGS.items()}
+    if read["countries"]:
+        read |= _with_first(read["countries"], read["target_country"])
+    offer = OfferFields(**read)
+    if offer.target_country is not None:
+        check_country_urls(offer, [offer.target_country, *(offer.countries or ())])
+    return offer
+
+
+def _with_first(countries: tuple[str, ...], first: str | None) -> dict[str, object]:
+    """`target_country` is the first of `countries`, which is empty if that is the only one."""
+    if first is not None and canonical(first) != countries[0]:
+        raise BadInput(
+            f"target_country {first!r} is not the first of countries, {' '.join(countries)}: leave target_country out,"
+            " or write it first there"
+        )
+    return {"target_country": countries[0], "countries": countries if len(countries) > 1 else ()}
+
+
+def check_country_urls(offer: OfferFields, countries: Iterable[str]) -> None:
+    """Raises BadInput if `country_urls` has a country that is not one of the offer's `countries`."""
+    known = {canonical(country) for country in countries}
+    for country in json.loads(offer.country_urls or "{}"):
+        if country not in known:
+            raise BadInput(
+                f"country_urls: {country} is not one of the offer's countries, {' '.join(sorted(known))}: add it to"
+                " countries, or leave its URLs out"
+            )
 
 
 def new_offer(given: Mapping[str, object], *, allow_private: bool) -> OfferFields:
@@ -250,6 +301,11 @@ def new_offer(given: Mapping[str, object], *, allow_private: bool) -> OfferField
 def urls_of(offer: OfferFields) -> list[str]:
     """The tracking URLs that share the offer's clicks."""
     return [share["url"] for share in json.loads(offer.tracking_urls or "[]")]
+
+
+def country_urls_of(offer: OfferFields) -> list[str]:
+    """The tracking URLs for single countries."""
+    return [share["url"] for shares in json.loads(offer.country_urls or "{}").values() for share in shares]
 
 
 def read_offers(text: str, *, allow_private: bool) -> Import[OfferFields]:

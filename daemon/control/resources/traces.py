@@ -135,6 +135,7 @@ class HitsQuery:
     outcome: Literal["resolved", "fallback"] | None = None
     kind: HitKind | None = None
     reason: Word | None = None
+    country: Word | None = None
     visitor: Word | None = None
     since: Time | None = None
     until: Time | None = None
@@ -145,7 +146,7 @@ class HitsQuery:
 
 @dataclass(frozen=True, slots=True)
 class HitRow:
-    """A row of hits."""
+    """A row of hits. `country`: whose IPs were to trace the click."""
 
     request_id: UUID
     offer_name: str
@@ -158,6 +159,7 @@ class HitRow:
     wait_ms: int
     created_at: datetime
     kind: HitKind
+    country: str | None
 
 
 def blueprint(context: GetContext) -> Blueprint:
