@@ -119,28 +119,6 @@ class OfferFields:
     target_country: Annotated[str | None, Setting(
         body=Country, stored=str, read=readers.country, example="uk", default="us", live=str,
     )] = None
-    countries: Annotated[tuple[str, ...] | None, Setting(
-        body=Countries, stored=list[str] | None, read=readers.countries, example="de at",
-        check="offers_countries_holds_codes", live=values.country_item_in,
-        options=(Option("country", "A country whose IPs trace it; the first one is for visitors of all others."
-                        " Repeatable.", metavar="C"),),
-    )] = None
-    country_urls: Annotated[str | None, Setting(
-        body=CountryShares, stored=dict[str, list[values.StoredShare]] | None, read=readers.country_urls,
-        example="de:https://ads.example/de at:3:https://ads.example/at",
-        check="offers_country_urls_maps_countries_to_urls_and_weights", live=values.country_urls_in,
-        options=(Option("country_url", "The clicks of this country start here, instead of at its URL. Repeatable.",
-                        metavar="C:[WEIGHT:]URL", negative="--no-country-urls"),),
-    )] = None
-    country_param: Annotated[str | None, Setting(
-        body=Word, stored=str | None, read=readers.country_param, example="geo",
-        check="offers_country_param_is_a_name", live=values.country_param_in,
-        options=(
-            Option("country_param", "The parameter with the visitor's country, instead of click.country_param.", str,
-                   "NAME"),
-            Option("no_country_param", "Use click.country_param again.", bool, means=lambda yes: "" if yes else None),
-        ),
-    )] = None
     is_active: Annotated[bool | None, Setting(
         body=Flag, stored=bool, read=readers.truth, example="false", default=True, live=bool,
     )] = None
@@ -230,6 +208,28 @@ class OfferFields:
         options=(Option("click_id", "A parameter that identifies a click, instead of gclid, fbclid, ... Repeatable.",
                         metavar="NAME", negative="--no-click-ids"),),
     )] = None
+    countries: Annotated[tuple[str, ...] | None, Setting(
+        body=Countries, stored=list[str] | None, read=readers.countries, example="de at",
+        check="offers_countries_holds_codes", live=values.country_item_in,
+        options=(Option("country", "A country whose IPs trace it; the first one is for visitors of all others."
+                        " Repeatable.", metavar="C"),),
+    )] = None
+    country_urls: Annotated[str | None, Setting(
+        body=CountryShares, stored=dict[str, list[values.StoredShare]] | None, read=readers.country_urls,
+        example="de:https://ads.example/de at:3:https://ads.example/at",
+        check="offers_country_urls_maps_countries_to_urls_and_weights", live=values.country_urls_in,
+        options=(Option("country_url", "The clicks of this country start here, instead of at its URL. Repeatable.",
+                        metavar="C:[WEIGHT:]URL", negative="--no-country-urls"),),
+    )] = None
+    country_param: Annotated[str | None, Setting(
+        body=Word, stored=str | None, read=readers.country_param, example="geo",
+        check="offers_country_param_is_a_name", live=values.country_param_in,
+        options=(
+            Option("country_param", "The parameter with the visitor's country, instead of click.country_param.", str,
+                   "NAME"),
+            Option("no_country_param", "Use click.country_param again.", bool, means=lambda yes: "" if yes else None),
+        ),
+    )] = None
 # fmt: on
 
 
@@ -263,7 +263,7 @@ def offer_fields(given: Mapping[str, object], *, allow_private: bool) -> OfferFi
         read |= _with_first(read["countries"], read["target_country"])
     offer = OfferFields(**read)
     if offer.target_country is not None:
-        check_country_urls(offer, [offer.target_country, *(offer.countries or ())])
+        check_country_urls(json.loads(offer.country_urls or "{}"), [offer.target_country, *(offer.countries or ())])
     return offer
 
 
@@ -277,14 +277,14 @@ def _with_first(countries: tuple[str, ...], first: str | None) -> dict[str, obje
     return {"target_country": countries[0], "countries": countries if len(countries) > 1 else ()}
 
 
-def check_country_urls(offer: OfferFields, countries: Iterable[str]) -> None:
-    """Raises BadInput if `country_urls` has a country that is not one of the offer's `countries`."""
+def check_country_urls(urls: Iterable[str], countries: Iterable[str]) -> None:
+    """Raises BadInput if `country_urls`, whose countries are `urls`, has one that is none of the offer's `countries`."""
     known = {canonical(country) for country in countries}
-    for country in json.loads(offer.country_urls or "{}"):
-        if country not in known:
+    for country in urls:
+        if canonical(country) not in known:
             raise BadInput(
                 f"country_urls: {country} is not one of the offer's countries, {' '.join(sorted(known))}: add it to"
-                " countries, or leave its URLs out"
+                " countries, or remove its URLs"
             )
 
 

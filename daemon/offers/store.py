@@ -108,17 +108,15 @@ async def update_offer(conn: Connection, changes: OfferFields, cleared: Collecti
 
 async def _check_country_urls(conn: Connection, offers: Sequence[OfferFields]) -> None:
     """Raises BadInput as `check_country_urls`, by the rows after the change."""
-    changed = {offer.offer_name: offer for offer in offers if offer.country_urls}
-    if not changed:
-        return
+    changed = [o.offer_name for o in offers if o.country_urls or o.target_country or o.countries is not None]
     rows = await conn.fetch(
-        "select offer_name, array_prepend(target_country, countries) as countries from offers"
-        " where offer_name = any($1)",
-        list(changed),
+        "select offer_name, country_urls, array_prepend(target_country, countries) as countries from offers"
+        " where offer_name = any($1) and country_urls is not null",
+        changed,
     )
     for row in rows:
         try:
-            check_country_urls(changed[row["offer_name"]], row["countries"])
+            check_country_urls(json.loads(row["country_urls"]), row["countries"])
         except BadInput as e:
             raise BadInput(f"offer {row['offer_name']!r}: {e}") from None
 

@@ -31,6 +31,9 @@ EVERYTHING: dict[str, Any] = {
     "fallback_url": "https://shop.example/?from={offer}",
     "paused_to": "winter sale",
     "click_ids": ["clickid"],
+    "countries": ["uk", "de"],
+    "country_urls": {"de": [{"url": "https://ads.example/de", "weight": 2}]},
+    "country_param": "geo",
 }
 UNSET: dict[str, Any] = {
     "target_country": "us",
@@ -48,6 +51,9 @@ UNSET: dict[str, Any] = {
     "fallback_url": None,
     "paused_to": None,
     "click_ids": None,
+    "countries": None,
+    "country_urls": None,
+    "country_param": None,
 }
 
 

@@ -9,11 +9,10 @@ alter table offers
         constraint offers_country_param_is_a_name check (country_param <> '' and length(country_param) <= 255),
     add constraint offers_country_urls_maps_countries_to_urls_and_weights check (
         case when country_urls is null then true
-             when jsonb_typeof(country_urls) <> 'object' then false
-             else not country_urls ? ''
-                  and not jsonb_path_exists(country_urls, 'strict $.* ? (@.type() != "array")')
-                  and not jsonb_path_exists(country_urls, 'strict $.* ? (@.size() < 1 || @.size() > 50)')
-                  and jsonb_array_length(jsonb_path_query_array(country_urls, 'strict $.*[*]'))
+             when jsonb_typeof(country_urls) <> 'object' or country_urls ? '' then false
+             when jsonb_path_exists(country_urls, 'strict $.* ? (@.type() != "array")') then false
+             when jsonb_path_exists(country_urls, 'strict $.* ? (@.size() < 1 || @.size() > 50)') then false
+             else jsonb_array_length(jsonb_path_query_array(country_urls, 'strict $.*[*]'))
                       = jsonb_array_length(jsonb_path_query_array(country_urls,
                           'strict $.*[*] ? (@.type() == "object"
                               && @.url.type() == "string" && @.url like_regex "^https?://" flag "i"
