@@ -57,7 +57,7 @@ class CountryFile:
         except Exception as e:  # an address that is none, or a file that is damaged inside
             self._faults += 1
             if self._faults == 1:
-                log.warning("country_file_faults", address=address, why=str(e))
+                log.warning("country_file_faults", why=type(e).__name__)
             return None
 
     async def run(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from daemon.click.repeats import CLICK_ID_CHARACTERS_MAX
 from daemon.database.failures import REFUSALS
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
@@ -48,7 +49,7 @@ IPS = Listing(
     id="i.id",
     orders={
         "created": Order("i.created_at", _TIME),
-        "ip": Order("i.ip_address", "text"),
+        "ip": Order("(address_order(i.ip_address) || lpad(i.ip_port, 5, '0'))", "text"),
         "country": Order("lower(btrim(i.country))", "text"),
         "status": Order("i.status", "text"),
         "last_used": Order("coalesce(i.last_used_at, '-infinity')", _TIME),
@@ -97,7 +98,17 @@ HITS = Listing(
         "reason": "h.reason = {}::text",
         "countries": "lower(btrim(h.country)) = any({}::text[])",
         "visitor": "h.visitor_address = {}::text",
+        "click_id": f"h.click_id = left({{}}::text, {CLICK_ID_CHARACTERS_MAX})",
     },
+)
+CLICKS = Listing(
+    source="hits h left join active_trace_requests t using (request_id)",
+    columns=(
+        "h.*, t.status as trace_status, t.target_country as country, t.ip_assigned as ip, t.trace_time_ms as trace_ms"
+    ),
+    id="h.request_id",
+    orders=HITS.orders,
+    filters={**HITS.filters, "request_id": "h.request_id = {}::uuid", "ip": "t.ip_assigned = {}::text"},
 )
 OFFERS = Listing(
     source="offers o",

@@ -136,8 +136,8 @@ HitKind = Literal["click", "repeat", "preview"]
 class Hit(msgspec.Struct, frozen=True):
     """One answered click; or, by its `kind`, a repeat of one or a preview of a link, which used no IP.
 
-    Without `offer_id` no offer has the name that the click gave, which may be empty. `country`: whose IPs were to trace
-    it.
+    `click_id`: the value of the parameter that identifies the click, such as gclid. `country`: whose IPs were to trace
+    it. Without `offer_id` no offer has the name that the click gave, which may be empty.
     """
 
     request_id: UUID
@@ -152,6 +152,7 @@ class Hit(msgspec.Struct, frozen=True):
     wait_ms: int
     answered_at: float
     kind: HitKind = "click"
+    click_id: Text = None
     country: Text = None
 
 

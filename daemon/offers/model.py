@@ -88,6 +88,7 @@ class ClosedOffer:
     """An offer that serves no clicks: it is paused, or none of its tracking URLs is usable.
 
     fallback: where its clicks are sent instead of click.fallback_url. paused_to: the offer that takes its clicks.
+    click_ids: as an Offer has them.
     """
 
     id: UUID
@@ -96,6 +97,7 @@ class ClosedOffer:
     fallback: Target | None = None
     paused_to: str | None = None
     param_rules: ParamRules = field(default_factory=ParamRules)
+    click_ids: frozenset[str] = frozenset()
 
 
 # The settings that an Offer holds without conversion.
@@ -234,6 +236,7 @@ class _Reading(RowReading):
             fallback=None if url is None else target_of(url),
             paused_to=self.read("paused_to") if reason == "paused" else None,
             param_rules=self._param_rules(),
+            click_ids=self.read("click_ids") or frozenset(),
         )
 
     def _targets(self) -> tuple[tuple[Target, ...], tuple[float, ...]]:

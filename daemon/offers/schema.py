@@ -278,7 +278,7 @@ def _with_first(countries: tuple[str, ...], first: str | None) -> dict[str, obje
 
 
 def check_country_urls(urls: Iterable[str], countries: Iterable[str]) -> None:
-    """Raises BadInput if `country_urls`, whose countries are `urls`, has one that is none of the offer's `countries`."""
+    """Raises BadInput if `country_urls`, with the countries `urls`, has one that is none of the offer's `countries`."""
     known = {canonical(country) for country in countries}
     for country in urls:
         if canonical(country) not in known:

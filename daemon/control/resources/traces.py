@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_request, validate_response
 
+from daemon.control.actions import queued
 from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, add_list, from_row, note_change
 from daemon.control.listings import HITS, TRACES
 from daemon.control.observers import Flight
@@ -19,7 +20,8 @@ from daemon.offers.macros import tracking_url
 from daemon.trace.batch import add_traces
 
 UNKNOWN: dict[str, Any] = {  # of a hop
-    "status": None, "kind": "", "tier": None, "why": None, "ms": 0.0, "bytes_received": 0, "bytes_sent": 0
+    "status": None, "kind": "", "tier": None, "why": None, "cookies": None,
+    "ms": 0.0, "bytes_received": 0, "bytes_sent": 0,
 }  # fmt: skip
 Status = Literal["pending", "processing", "completed", "failed", "timeout"]
 Sort = Literal["-created", "created", "-trace_ms", "trace_ms", "-wait_ms", "wait_ms", "-bytes", "bytes"]
@@ -67,7 +69,7 @@ class TraceRow:
 
 @dataclass(frozen=True, slots=True)
 class TraceHop:
-    """One request of the redirect chain. `kind`: how the chain went on from there.
+    """One request of the redirect chain. `kind`: how the chain went on from there. `cookies`: how many were kept then.
 
     `tier`: what found that out, `markup`, `engine` or `browser`. `why`: why a page is `script_unresolved`.
     """
@@ -77,6 +79,7 @@ class TraceHop:
     kind: str
     tier: str | None
     why: str | None
+    cookies: int | None
     ms: float
     bytes_received: int
     bytes_sent: int
@@ -129,7 +132,10 @@ class FlightList:
 
 @dataclass(frozen=True, slots=True)
 class HitsQuery:
-    """`reason`: of a fallback. `kind`: repeats and previews used no IP. Times: RFC 3339 with a zone."""
+    """`reason`: of a fallback. `kind`: repeats and previews used no IP. Times: RFC 3339 with a zone.
+
+    `click_id`: the value of gclid or another click id.
+    """
 
     offer: Word | None = None
     outcome: Literal["resolved", "fallback"] | None = None
@@ -137,6 +143,7 @@ class HitsQuery:
     reason: Word | None = None
     country: Word | None = None
     visitor: Word | None = None
+    click_id: Url | None = None
     since: Time | None = None
     until: Time | None = None
     sort: Literal["-created", "created", "-wait_ms", "wait_ms"] = "-created"
@@ -159,6 +166,7 @@ class HitRow:
     wait_ms: int
     created_at: datetime
     kind: HitKind
+    click_id: str | None
     country: str | None
 
 
@@ -196,12 +204,13 @@ def blueprint(context: GetContext) -> Blueprint:
     @routes.post("/api/traces")
     @validate_request(TracesNew)
     @validate_response(TracesQueued, 202)
-    async def new_traces(data: TracesNew) -> tuple[TracesQueued, int]:
+    async def queue_traces(data: TracesNew) -> tuple[TracesQueued, int]:
         """Trace URLs at low priority: they wait while the country's pool is above pool.batch_below_percent."""
         private = context().settings().trace.allow_private
         urls = [tracking_url(url, allow_private=private) for url in data.urls]
         ids = await context().database.work(add_traces, urls, data.country)
-        note_change(traces=len(ids))
+        done = queued(data.urls, data.country)
+        note_change(done.subject, **done.detail)
         return TracesQueued(ids), 202
 
     return routes
