@@ -56,6 +56,8 @@ NO_COUNTRY = frozenset({"xx", "zz", "t1", "a1", "a2", "o1", "eu", "ap"})
 NEAR_MAX = 2
 SHOWN_CHARACTERS_MAX = 40
 
+_WORDS = re.compile(r"(?:[^\W\d_]|[ .,'’&()-])*")  # `{geo}` is a macro that was not replaced, and not Georgia
+
 
 def _key(alpha2: str) -> str:
     return "uk" if alpha2 == "gb" else alpha2
@@ -129,7 +131,9 @@ def iso_code(country: str) -> str | None:
 def country_of(text: str) -> str | None:
     """The key of the country that a code or an English name means; None if it means none."""
     key = canonical(text)
-    return key if key in _ALL else _by_folded_name().get(_folded(text))
+    if key in _ALL or not _WORDS.fullmatch(text):
+        return key if key in _ALL else None
+    return _by_folded_name().get(_folded(text))
 
 
 def is_country(key: str) -> bool:

@@ -53,7 +53,9 @@ class CountryFile:
         if self._reader is None or address is None:
             return None
         try:
-            return country_in_record(self._reader.get(ipaddress.ip_address(address)))
+            parsed = ipaddress.ip_address(address)
+            mapped = parsed.ipv4_mapped if parsed.version == 6 else None
+            return country_in_record(self._reader.get(mapped or parsed))
         except Exception as e:  # an address that is none, or a file that is damaged inside
             self._faults += 1
             if self._faults == 1:
