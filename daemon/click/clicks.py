@@ -11,19 +11,20 @@ import trio
 
 from daemon.click.answer import fallback_location, landing_location
 from daemon.click.answer_slots import AnswerSlots
-from daemon.click.repeats import First, Repeats, click_id_of, repeat_key
-from daemon.click.unserved import Unserved, offer_of
+from daemon.click.click import Click
+from daemon.click.repeats import First, Repeats, repeat_key
+from daemon.click.unserved import Unserved, offer_of, outcome_of
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
 from daemon.errors import BadInput
-from daemon.journal.entries import Hit, HitKind, Recorder
+from daemon.journal.entries import HitKind, Recorder
 from daemon.maintenance.tally import Tally
 from daemon.offers.model import Offer, Offers
 from daemon.settings.live import LiveSettings
-from daemon.trace.dispatch import Dispatcher, JobRequest, TraceHandle
+from daemon.trace.dispatch import Dispatcher, JobRequest, queued_trace
 from daemon.trace.jobs import Finished
 from daemon.trace.walk.steps import Identity
-from daemon.web.query import Inbound, Param
+from daemon.web.query import Param
 
 HIT_DELAY_MAX_S = 0.05  # a redirect waits for its journal entry for this long at most
 ANSWER_BY_S = HIT_DELAY_MAX_S  # an answer begins this long before the deadline, so that this wait cannot delay it
@@ -35,27 +36,13 @@ log = structlog.get_logger("daemon.click")
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A redirect to `location`, or `error` for a JSON body."""
+    """A redirect to `location`, or `error` for a JSON body. `in_background`: nobody waits for the redirect's page."""
 
     status: int
     request_id: uuid.UUID
     location: str | None = None
     error: str | None = None
-
-
-@dataclass(slots=True)
-class _Click:
-    request_id: uuid.UUID
-    offer: Offer | Unserved
-    inbound: Inbound
-    visitor: Visitor
-    kept: Visitor  # what rows and log lines have of the visitor
-    received: Moment
-    fallback: str  # of the offer, with its macros expanded; with the parameters too if no offer serves the click
-    trace: TraceHandle | None = None
-    hit_is_late: bool = False
-    kind: HitKind = "click"
-    country_by: str | None = None  # where the visitor's country is from, if the offer has several
+    in_background: bool = False
 
 
 @dataclass(eq=False, repr=False)
@@ -77,7 +64,7 @@ class Clicks:
     observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None
     in_country: ChooseCountry = lambda offer, params, visitor: (offer, "first")
     tally: Tally = field(default_factory=Tally, init=False)
-    _repeats: Repeats[_Click] = field(default_factory=Repeats, init=False)
+    _repeats: Repeats[Click] = field(default_factory=Repeats, init=False)
     _slots: AnswerSlots = field(default_factory=AnswerSlots, init=False)
     waiting: int = field(default=0, init=False)
     answered: int = field(default=0, init=False)
@@ -130,7 +117,7 @@ class Clicks:
         first = self._repeats.begin(key, click, now_s, repeat_s)
         return await self._redirect(click, first)
 
-    def _click_of(self, query: bytes, visitor: Visitor, waited_s: float) -> _Click | Answer:
+    def _click_of(self, query: bytes, visitor: Visitor, waited_s: float) -> Click | Answer:
         """The click of a request; or the answer that refuses the request."""
         now = self._now()
         received = Moment(now.tick_s - waited_s, now.wall_s - waited_s)
@@ -140,15 +127,15 @@ class Clicks:
             unserved = found.location(self._live.current.click.fallback_url, request_id)
             if unserved is None:
                 return self._refused(found, request_id)
-            return _Click(request_id, found, found.inbound, visitor, kept, received, unserved)
+            return Click(request_id, found, found.inbound, visitor, kept, received, unserved)
         offer, parsed = found
         country_by = None
         if offer.in_country:
             offer, country_by = self.in_country(offer, parsed.params, visitor)
         tracking_url = offer.target(self._draw()).of_click(parsed, request_id, offer.country)
-        return _Click(request_id, offer, parsed, visitor, kept, received, tracking_url, country_by=country_by)
+        return Click(request_id, offer, parsed, visitor, kept, received, tracking_url, country_by=country_by)
 
-    async def _repeat(self, click: _Click, offer: Offer, first: First[_Click]) -> Answer:
+    async def _repeat(self, click: Click, offer: Offer, first: First[Click]) -> Answer:
         """The first request's answer. If its visitor has left, this request goes on in its place, with its trace."""
         answer_by_s = click.received.tick_s + self._patience_s(offer) - ANSWER_BY_S
         self.waiting += 1
@@ -168,9 +155,9 @@ class Clicks:
         click.offer, click.country_by = left.offer, left.country_by
         return await self._redirect(click, first)
 
-    async def _answer_marked(self, click: _Click, kind: HitKind, location: str, reason: str | None) -> Answer:
+    async def _answer_marked(self, click: Click, kind: HitKind, location: str, reason: str | None) -> Answer:
         """Answer a request that is no click of its own: its hit is marked, and no statistic counts a click."""
-        click.kind = kind
+        click.kind, outcome = kind, outcome_of(click.offer, reason)
         try:
             await self._record_hit(click, location, reason)
         except Exception:
@@ -184,12 +171,12 @@ class Clicks:
             location=location,
             visitor=click.kept.address,
         )
-        return Answer(302, click.request_id, location=location)
+        return Answer(302, click.request_id, location=location, in_background=outcome == "background")
 
     def _patience_s(self, offer: Offer) -> float:
         return offer.deadline_s or self._live.current.click.deadline_s
 
-    async def _redirect(self, click: _Click, first: First[_Click] | None = None) -> Answer:
+    async def _redirect(self, click: Click, first: First[Click] | None = None) -> Answer:
         """Resolve the click, record its hit, and answer. `first`: it is remembered, for its repeats."""
         self.waiting += 1
         outcome = "left"
@@ -203,15 +190,17 @@ class Clicks:
                 await self._record_hit(click, location, reason)
             except Exception:
                 log.exception("hit_lost", request_id=str(click.request_id))  # a bug must not cost the visitor's answer
-            outcome = "fallback" if reason else "resolved"
+            outcome = outcome_of(click.offer, reason)
         finally:
             self.waiting -= 1
             if first is not None and first.answer is None:
                 first.left()
+            if click.queued:
+                outcome = "background"  # also if its visitor has left
             self._conclude(click, outcome, reason, location)
-        return Answer(302, click.request_id, location=location)
+        return Answer(302, click.request_id, location=location, in_background=outcome == "background")
 
-    def _fallback_of(self, click: _Click) -> str:
+    def _fallback_of(self, click: Click) -> str:
         if isinstance(click.offer, Unserved):
             return click.fallback
         return fallback_location(click.fallback, click.offer.param_rules.at_fallback(click.inbound.params))
@@ -222,11 +211,14 @@ class Clicks:
         log.info("click_refused", request_id=str(request_id), status=found.status, reason=found.refusal, **line)
         return Answer(found.status, request_id, error=found.error)
 
-    async def _resolve(self, click: _Click, *, is_remembered: bool) -> tuple[str, str | None]:
+    async def _resolve(self, click: Click, *, is_remembered: bool) -> tuple[str, str | None]:
         """(the redirect's URL, the reason if it is a fallback)."""
         offer, params = click.offer, click.inbound.params
         if isinstance(offer, Unserved):
             return click.fallback, offer.reason
+        if offer.mode == "background":
+            click.queued = (queued_trace(self._request(click, offer), offer, self._live.current),)
+            return self._fallback_of(click), None
         finished: Finished | str
         try:
             finished = await self._trace(click, offer, is_remembered)
@@ -243,7 +235,7 @@ class Clicks:
         reason = finished.reason if isinstance(finished, Finished) else finished
         return self._fallback_of(click), reason
 
-    async def _trace(self, click: _Click, offer: Offer, is_remembered: bool) -> Finished | str:
+    async def _trace(self, click: Click, offer: Offer, is_remembered: bool) -> Finished | str:
         """The end of the trace, or the reason why there is none by the click's deadline."""
         if click.trace is not None:  # that of a visitor who has left
             until_s = click.received.tick_s + self._patience_s(offer) - ANSWER_BY_S
@@ -251,18 +243,8 @@ class Clicks:
                 return await click.trace.finished(until_s) or click.trace.reason
         if self._dispatcher is None:
             return "starting"
-        visitor = click.visitor
-        request = JobRequest(
-            request_id=click.request_id,
-            tracking_url=click.fallback,
-            country=offer.country,
-            asked=click.received,
-            inbound=click.inbound.params,
-            offer=offer,
-            visitor=Identity(visitor.user_agent or "", visitor.accept_language, visitor.referrer),
-        )
         accepted = self._dispatcher.dispatch(
-            request, lambda now_s, deadline_s: self._slots.take(now_s, deadline_s - ANSWER_BY_S)
+            self._request(click, offer), lambda now_s, deadline_s: self._slots.take(now_s, deadline_s - ANSWER_BY_S)
         )
         if isinstance(accepted, str):
             return accepted
@@ -271,36 +253,37 @@ class Clicks:
         with accepted:
             return await accepted.finished(accepted.deadline_s) or accepted.reason
 
-    async def _record_hit(self, click: _Click, location: str, reason: str | None) -> None:
-        now = self._now()
-        hit = Hit(
+    def _request(self, click: Click, offer: Offer) -> JobRequest:
+        visitor = click.visitor
+        return JobRequest(
             request_id=click.request_id,
-            offer_id=click.offer.id,
-            offer_name=click.offer.name,
-            outcome="fallback" if reason else "resolved",
-            reason=reason,
-            location=location,
-            visitor_address=click.kept.address,
-            user_agent=click.kept.user_agent,
-            referrer=click.kept.referrer,
-            wait_ms=round((now.tick_s - click.received.tick_s) * 1000),
-            answered_at=now.wall_s,
-            kind=click.kind,
-            country=click.offer.country,
-            click_id=click_id_of(click.offer.click_ids, click.inbound.params),
+            tracking_url=click.fallback,
+            country=offer.country,
+            asked=click.received,
+            inbound=click.inbound.params,
+            offer=offer,
+            visitor=Identity(visitor.user_agent or "", visitor.accept_language, visitor.referrer),
         )
-        with trio.move_on_after(HIT_DELAY_MAX_S) as scope:
-            await self._journal.durable(hit)
-        if scope.cancelled_caught:
+
+    async def _record_hit(self, click: Click, location: str, reason: str | None) -> None:
+        hit = click.hit(location, reason, self._now())
+        is_durable = False
+        with trio.move_on_after(HIT_DELAY_MAX_S):
+            is_durable = await self._journal.durable(*click.queued, hit)
+        if not is_durable:  # the disk is slow, refuses writes, or is not open yet
             self.late_hits += 1
             click.hit_is_late = True
 
-    def _conclude(self, click: _Click, outcome: str, reason: str | None, location: str) -> None:
+    def _conclude(self, click: Click, outcome: str, reason: str | None, location: str) -> None:
         wait_ms = (self._now().tick_s - click.received.tick_s) * 1000
         self.observe(outcome, reason, wait_ms / 1000)
         if outcome != "left":
             self.answered += 1
-            self.tally.add(click.received.tick_s + wait_ms / 1000, reason, wait_ms)
+            at_s = click.received.tick_s + wait_ms / 1000
+            if outcome == "background":
+                self.tally.add_background(at_s)
+            else:
+                self.tally.add(at_s, reason, wait_ms)
         log.info(
             "click",
             request_id=str(click.request_id),

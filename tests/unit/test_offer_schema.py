@@ -48,6 +48,7 @@ UNFIT: dict[str, object] = {
     "fallback_url": "shop.example",
     "paused_to": "x" * 256,
     "click_ids": [""],
+    "mode": "parallel",
 }
 # The countries of country_urls are the offer's.
 OTHERS = {"country_urls": {"countries": "us de at"}}
