@@ -115,6 +115,14 @@ def rows_by_country(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping
     return by_country
 
 
+def names_by_country(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Pairs of a country and a name as sorted names by canonical country."""
+    by_country: dict[str, set[str]] = {}
+    for country, name in pairs:
+        by_country.setdefault(canonical(country), set()).add(name)
+    return {country: tuple(sorted(by_country[country])) for country in sorted(by_country)}
+
+
 @cache
 def _by_folded_name() -> dict[str, str]:
     return {_folded(name): key for name, key in _KEYS.items()}

@@ -105,6 +105,13 @@ def test_an_offer_has_its_own_urls_in_a_country() -> None:
     assert offer.in_country["at"].target(0.0).url == URL
 
 
+def test_each_country_of_an_offer_names_it() -> None:
+    offers = Offers()
+    rows = ({"offer_name": "sale", "countries": ["us", "de"]}, {"offer_name": "other", "target_country": "Germany"})
+    assert offers.replace([{"id": ID, "final_url": URL, "target_country": "us", **row} for row in rows]) == []
+    assert offers.by_country == {"de": ("other", "sale"), "us": ("sale",)}
+
+
 def test_an_offer_with_one_country_has_no_others() -> None:
     assert served().in_country == {}
     for countries in (None, [], ["US"], ["usa"]):
