@@ -126,6 +126,7 @@ async def run_once(
     removed = await _in_batches(database, "remove_old_traces", rows, settings.maintenance.retention_days)
     statistics = await database.work(_record_statistics, queued, settings.maintenance.interval_s, node_id, is_scheduled)
     await database.fetch("record_clicks")
+    await database.fetch("remove_old_forget_requests")
     unhealthy = await database.fetch("unhealthy_ips", UNHEALTHY_NAMED_MAX)
     return Report(
         overdue_ips=overdue_ips,
