@@ -298,7 +298,7 @@ group by 1 order by 1
 
 -- name: last_minute_offers
 -- $1: the most rows. The offers with the most fallbacks.
-select h.offer_name as offer, coalesce(lower(btrim(o.target_country)), '') as country, count(*) as fallbacks
+select h.offer_name as offer, coalesce(lower(btrim(coalesce(h.country, o.target_country))), '') as country, count(*) as fallbacks
 from hits h left join offers o on o.id = h.offer_id
 where h.created_at > now() - interval '1 minute' and h.outcome = 'fallback' and h.kind = 'click'
 group by 1, 2 order by 3 desc, 1 limit $1
@@ -306,12 +306,13 @@ group by 1, 2 order by 3 desc, 1 limit $1
 -- name: apply_hit
 insert into hits
     (request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
-     created_at, kind, click_id)
+     created_at, kind, click_id, country)
 select request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
-       to_timestamp(answered_at), coalesce(kind, 'click'), click_id
+       to_timestamp(answered_at), coalesce(kind, 'click'), click_id, country
 from jsonb_to_recordset($1::jsonb) as (
     request_id uuid, offer_id uuid, offer_name text, outcome text, reason text, location text, visitor_address text,
-    user_agent text, referrer text, wait_ms int, answered_at float8, kind text, click_id text)
+    user_agent text, referrer text, wait_ms int, answered_at float8, kind text, click_id text,
+    country text)
 on conflict (request_id) do nothing
 
 -- name: requests_of_click_id
@@ -411,8 +412,8 @@ with ended as (
 select count(*) filter (where was = 'locked') as locks, count(*) filter (where was = 'cooldown') as cooldowns from ended
 
 -- name: record_statistics
--- $1: requests queued in the daemon. Utilisation is (locked + cooldown) / healthy; an IP that is marked unhealthy while
--- it is leased counts as locked until the lease ends.
+-- $1: requests queued in the daemon, $2: the keys of countries by their other names. Utilisation is (locked + cooldown)
+-- / healthy; an IP that is marked unhealthy while it is leased counts as locked until the lease ends.
 insert into ip_pool_statistics (
     total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, country_breakdown,
     active_requests, completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, bytes_per_trace_1h,
@@ -426,8 +427,7 @@ from (
                'total', total, 'available', available, 'locked', locked, 'cooldown', cooldown, 'failed', failed,
                'utilization_percent', coalesce(round(100.0 * (locked + cooldown) / nullif(healthy, 0), 2), 0))), '{}')
     from (
-        select case lower(trim(country)) when 'gb' then 'uk' when 'gbr' then 'uk' when 'usa' then 'us'
-                    else lower(trim(country)) end as country,
+        select coalesce($2::jsonb ->> lower(trim(country)), lower(trim(country))) as country,
                count(*) as total,
                count(*) filter (where status = 'available' and is_healthy) as available,
                count(*) filter (where status = 'locked') as locked,

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
+from daemon.countries import ALIASES
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice
@@ -159,5 +160,5 @@ async def _record_statistics(
         claimed = await conn.fetchrow(QUERIES["claim_round"], STATISTICS, interval_s, node_id, False)
         if is_scheduled and not claimed["is_mine"]:
             return {}
-    row = dict(await conn.fetchrow(QUERIES["record_statistics"], queued))
+    row = dict(await conn.fetchrow(QUERIES["record_statistics"], queued, json.dumps(dict(ALIASES))))
     return row | {"country_breakdown": json.loads(row["country_breakdown"])}
