@@ -36,7 +36,7 @@ async def add_clicks(rows: Rows, tmp_path: Any) -> dict[str, UUID]:
             hit(request_id=ids["preview"], kind="preview", outcome="fallback", reason="preview"),
             hit(request_id=ids["unknown"], offer_id=None, offer_name=HOSTILE, outcome="fallback",
                 reason="unknown_offer", visitor_address="2001:db8::1"),
-            hit(request_id=ids["fallback"], outcome="fallback", reason="no_ip", answered_at=AT - 3600, click_id="G-2"),
+            hit(request_id=ids["fallback"], outcome="fallback", reason="no_ip", answered_at=AT - 3600, click_id="G-2", country="uk"),
         )  # fmt: skip
         await journal.flush()
     await rows.sql("update active_trace_requests set ip_assigned = '192.0.2.9', status = 'completed'")
@@ -58,6 +58,7 @@ async def test_every_click_is_found_by_what_is_known_of_it(postgres: PostgresSer
         assert await found("ip=192.0.2.9") == {"click"}
         assert await found("offer=%3Cscript%3Ealert(1)%3C/script%3E%E2%80%AE") == {"unknown"}
         assert await found("reason=no_ip&kind=click") == {"fallback"}
+        assert await found("country=GB") == {"fallback"}
         assert await found("since=2023-11-14T22:00:00Z&kind=click") == {"click", "unknown"}
         assert await found("click_id=G-9") == set()
         assert (await items(served, "/api/clicks?sort=created"))[0]["request_id"] == str(ids["fallback"])
