@@ -50,8 +50,8 @@ def _database_hinders(f: Figures) -> Iterator[Advice]:
         yield Advice(
             "database_hinders",
             Severity.CRITICAL,
-            f"PostgreSQL prevents {hindrance.activity}: {hindrance.sentence}.",
-            "PostgreSQL cannot be reached, or refuses a statement of tracepool",
+            f"This does not work: {hindrance.activity}. {hindrance.sentence}.",
+            "PostgreSQL, the disk or a file that the settings name hinders the daemon",
             {},
             hindrance.remedy,
             hindrance.activity,
