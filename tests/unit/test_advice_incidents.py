@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.maintenance.advice import advise
-from daemon.maintenance.figures import Advice, Evidence, Figures, Severity, Slots, Suspect, names
+from daemon.maintenance.figures import Advice, Evidence, Figures, Severity, Slots, Suspect, Traffic, names
 from daemon.maintenance.tally import LastMinute
 from daemon.nodes.figures import AttemptFigures, FallenOffer
 from daemon.pool.messages import Counts
@@ -164,6 +164,18 @@ def test_a_paused_offer_is_in_the_command_as_one_word() -> None:
 def test_a_suspected_provider_is_named_with_its_country() -> None:
     [advice] = of("provider_suspected", suspects={"luna": Suspect("all fail", "us", 7)})
     assert (advice.country, advice.provider, advice.count) == ("us", "luna", 7)
+
+
+def test_refused_logins_and_unusual_bytes_are_said_with_their_place() -> None:
+    evidence = Evidence(credentials_refused={"luna": 3}, refused_in={"luna": "de"})
+    [refused] = of("credentials_refused", evidence=evidence)
+    assert (refused.country, refused.provider, refused.count) == ("de", "luna", 3)
+    assert "3 times in the last hour, most of them in de:" in refused.sentence
+    traffic = Traffic(50, 80_000, 40_000, 24, "red shoes", 95_000, "luna")
+    [money] = of("money_unusual", evidence=Evidence(traffic=traffic))
+    assert (money.offer, money.provider, money.count) == ("red shoes", "luna", 50)
+    assert "Most bytes were of the offer red shoes, 95.0 KB a trace." in money.sentence
+    assert money.command == "tracepool logs --since 1h --offer 'red shoes'"
 
 
 def test_a_list_of_names_is_cut() -> None:
