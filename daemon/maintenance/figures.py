@@ -29,7 +29,7 @@ class Advice:
 
     `numbers`: the figures that met the rule, with the unit last in each name. `command`: what to run or set next.
     `about` tells advice of one code apart. `country`, `offer`, `provider`: where, if it is one. `count`: how many IPs,
-    clicks, traces or rows, `of` out of how many. `error`: the most common one, if known.
+    clicks, traces, offers or rows, `of` out of how many. `error`: the most common one, if known.
     """
 
     code: str
