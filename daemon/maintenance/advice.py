@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from shlex import quote
 
+from daemon.maintenance.advice_countries import country_unknown
 from daemon.maintenance.advice_incidents import attempts_failing, country_without_ips, ips_out
 from daemon.maintenance.advice_nodes import ips_nobodys, node_draining, node_lost, settings_differ, versions_differ
 from daemon.maintenance.advice_pools import active_above_available, oversized, utilisation_high
@@ -231,6 +232,7 @@ RULES: Mapping[str, Rule] = {
     "ips_nobodys": ips_nobodys,
     "node_draining": node_draining,
     "versions_differ": versions_differ,
+    "country_unknown": country_unknown,
     "country_without_ips": country_without_ips,
     "ips_out": ips_out,
     "attempts_failing": attempts_failing,
