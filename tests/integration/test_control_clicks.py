@@ -36,7 +36,8 @@ async def add_clicks(rows: Rows, tmp_path: Any) -> dict[str, UUID]:
             hit(request_id=ids["preview"], kind="preview", outcome="fallback", reason="preview"),
             hit(request_id=ids["unknown"], offer_id=None, offer_name=HOSTILE, outcome="fallback",
                 reason="unknown_offer", visitor_address="2001:db8::1"),
-            hit(request_id=ids["fallback"], outcome="fallback", reason="no_ip", answered_at=AT - 3600, click_id="G-2", country="uk"),
+            hit(request_id=ids["fallback"], outcome="fallback", reason="no_ip", answered_at=AT - 3600,
+                click_id="G-2", country="uk"),
         )  # fmt: skip
         await journal.flush()
     await rows.sql("update active_trace_requests set ip_assigned = '192.0.2.9', status = 'completed'")
