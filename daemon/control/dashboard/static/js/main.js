@@ -5,6 +5,7 @@ import { Cells } from "./cells.js";
 import { Charts } from "./charts.js";
 import { Connection } from "./connection.js";
 import { Countries } from "./countries.js";
+import { Disk } from "./disk.js";
 import { $, announce, setZone, zone, zoneName } from "./dom.js";
 import { FirstRun } from "./first_run.js";
 import { Events, Overview } from "./health.js";
@@ -26,6 +27,7 @@ function build() {
   panels.nodes = new Nodes();
   panels.firstRun = new FirstRun();
   panels.overview = new Overview();
+  panels.disk = new Disk();
   panels.countries = new Countries();
   panels.cells = new Cells();
   panels.charts = new Charts(() => panels.nodes.chosen);
