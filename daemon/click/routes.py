@@ -28,7 +28,8 @@ def click_handler(
     settings: Settings, current_clicks: Callable[[], Clicks | None], hindrances: Callable[[], list[str]] = list
 ) -> Handler:
     """`current_clicks()` is None until the journal is open: clicks get 503. `hindrances()`: lines for /readyz."""
-    trusted = trusted_proxies(settings.click.trusted_proxies, settings.click.forwarded_header)
+    click = settings.click
+    trusted = trusted_proxies(click.trusted_proxies, click.forwarded_header, click.country_header)
 
     async def handle(request: Request) -> Response:
         path, clicks = request.path, current_clicks()
