@@ -61,7 +61,7 @@ def traces(
 ) -> None:
     """Print the traces as CSV (RFC 4180), the oldest first, without their hops.
 
-    As `tracepool export hits`. Traces are kept for maintenance.retention_days.
+    As `tracepool export hits`. Traces are kept for retention.traces_days.
     `cost` is in US dollars, and empty for a trace without an IP.
 
         tracepool export traces --from 1d > traces.csv

@@ -1,0 +1,2 @@
+-- Indexes of tables that may have hundreds of millions of rows: one node builds them in the background, while all nodes
+-- serve clicks, see indexes.py. Each statement begins with "create index NAME on TABLE".
