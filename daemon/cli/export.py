@@ -38,7 +38,8 @@ def hits(
 
     Without --from, those of the last 7 days. Times are UTC, and so are dates and
     times without a zone. A text that a spreadsheet would evaluate as a formula has
-    an apostrophe before it. Any number of rows is printed in constant memory.
+    an apostrophe before it. Any number of rows is printed in constant memory. Hits
+    are kept for retention.hits_days.
 
         tracepool export hits --from 2026-11-01 --to 2026-11-30 > november.csv
         tracepool export hits --offer summer-sale --outcome fallback --from 2h

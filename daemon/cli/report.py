@@ -145,6 +145,10 @@ def _notes(settings: Settings, found: Report) -> Iterable[str]:
             " whole days, it has all bytes and cost"
         )
 
+    hits_days = settings.retention.hits_days
+    if found.groups and (found.window.now - found.window.since).total_seconds() > hits_days * 86_400:
+        yield f"hits older than {hits_days:g} days (retention.hits_days) are removed: earlier days have no clicks"
+
 
 def _reads_traces(found: Report) -> bool:
     return found.source == "active_trace_requests" or "country" in KEYS[found.by]

@@ -16,6 +16,7 @@ from rich.live import Live
 from daemon.cli.nodes import nodes_that_run
 from daemon.cli.output import dollars, say, say_json, say_table, size_in_words, table, text, warn
 from daemon.cli.session import AsJSON, ConfigFile, database_at, flag, settings_of, use_database, with_database
+from daemon.cli.status_disk import disk_lines
 from daemon.cli.status_nodes import cluster_lines, own_lines
 from daemon.control.socket import ask
 from daemon.control.status import TableStatus, country_status, read_status
@@ -58,7 +59,10 @@ def status(
     Bytes are those of today's traces (UTC), as the proxies count them, with their
     cost in US dollars by each provider's price_per_gb.
 
-    --json: countries, active_traces, last_minute, traffic_today by provider,
+    "disk" has the sizes of the tables and of the spool, the free space, and how many
+    days it lasts at the growth of the last day.
+
+    --json: countries, active_traces, last_minute, traffic_today by provider, disk,
     advice, nodes and, from a daemon that runs here, its queues with their limits,
     its journal and its own part of the figures in "node"; "daemon" is "running",
     "elsewhere" (only other nodes run) or null.
@@ -103,12 +107,12 @@ async def _read_tables(
     conn: Connection, settings: Settings, nodes: tuple[Counted, ...] = ()
 ) -> tuple[TableStatus, tuple[Advice, ...]]:
     """A unit of work, for when no daemon runs here. `nodes`: those that run elsewhere."""
-    found = await read_status(conn)
+    found = await read_status(conn, settings)
     if nodes:
         cluster = cluster_of(nodes)
         countries, minute = counts_of(cluster.countries), together(cluster.clicks).rounded()
         found = replace(found, countries=countries, active_traces=cluster.active_traces, last_minute=minute)
-    return found, await advice_by_tables(conn, found.countries, found.last_minute, settings, time.time())
+    return found, await advice_by_tables(conn, found.countries, found.last_minute, found.disk, settings, time.time())
 
 
 def _watch(read: Read, as_json: bool) -> None:
@@ -179,7 +183,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     for advice in found["advice"]:
         lines.append(f"{advice['severity']}: {advice['sentence']}")
         lines.append(f"    next: {advice['command']}    (rule: {advice['rule']})")
-    lines += cluster_lines(found)
+    lines += [*disk_lines(found), *cluster_lines(found)]
     if found["daemon"] != "running":
         told = "no daemon runs here: these figures are from the nodes' rows" if found["daemon"] else NOT_RUNNING
         return [*lines, told]
@@ -222,9 +226,10 @@ def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
     """Do a maintenance round now, and print its report.
 
     A round ends locks and traces that are overdue, records a row of
-    ip_pool_statistics, lists unhealthy IPs, removes traces older than
-    maintenance.retention_days and gives advice. A running daemon does a round every
-    minute, and does this one. Without a daemon, the command does it on the tables.
+    ip_pool_statistics, lists unhealthy IPs, removes rows older than
+    retention.hits_days, traces_days and statistics_days, and gives advice. A running
+    daemon does a round every minute, and does this one. Without a daemon, the command
+    does it on the tables.
 
         tracepool maintenance
         tracepool maintenance --json

@@ -10,6 +10,7 @@ from daemon.database.postgres import Database
 from daemon.journal.shipper import Shipper
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.node_report import NodeReport
+from daemon.maintenance.storage import Storage
 from daemon.maintenance.traffic_today import TrafficToday
 from daemon.nodes.balancer import Balancer
 from daemon.nodes.identity import NodeListener
@@ -43,6 +44,7 @@ def overview_of(
         count_backlog=shipper.backlog,
         curves=observers.curves,
     )
+    storage = Storage(database, queues.live)
     member.subscribe(NodeListener(renewed=observers.history.sample))
     return Overview(
         clicks=clicks,
@@ -53,7 +55,8 @@ def overview_of(
         spool=spool,
         writer=queues.writer,
         shipper=shipper,
-        advisor=Advisor(database, queues.live, report, now),
+        advisor=Advisor(database, queues.live, report, now, storage.disk),
+        storage=storage,
         report=report,
         traffic=TrafficToday(database, tracer.traffic_costs, now, lambda: len(report.nodes()) > 1),
         member=member,

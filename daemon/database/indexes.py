@@ -1,8 +1,9 @@
 """Builds the indexes of indexes.sql: in the background, beside clicks, by one node.
 
 A migration that builds an index of a large table keeps a daemon from starting, and other nodes from writing rows. So
-these indexes are built by CREATE INDEX CONCURRENTLY, after the start. The node that inserts the row of the present minute
-in the table rounds builds the next one. A build that was killed leaves an invalid index, which is dropped and built anew.
+these indexes are built by CREATE INDEX CONCURRENTLY, after the start. The node that inserts the row of the present
+minute in the table rounds builds the next one. A build that was killed leaves an invalid index, which is dropped and
+built anew.
 """
 
 import re

@@ -147,7 +147,7 @@ with given as (
 select pg_notify('tracepool_ips', concat_ws(' ', min(edit_no), max(edit_no), node_id)) from given group by node_id
 
 -- name: apply_trace_pending
--- $2: days. Traces that are older are not inserted: they would be removed at once.
+-- $2: days, null for no limit. Traces that are older are not inserted: they would be removed at once.
 insert into active_trace_requests
     (request_id, offer_id, tracking_url, target_country, inbound_params, started_at, timeout_at, created_at, node_id)
 select request_id, offer_id, tracking_url, target_country, inbound_params, to_timestamp(started_at),
@@ -155,7 +155,7 @@ select request_id, offer_id, tracking_url, target_country, inbound_params, to_ti
 from jsonb_to_recordset($1::jsonb) as (
     request_id uuid, offer_id uuid, tracking_url text, target_country text, inbound_params jsonb,
     started_at float8, timeout_at float8, node_id uuid)
-where to_timestamp(started_at) >= now() - make_interval(secs => $2::float8 * 86400)
+where $2::float8 is null or to_timestamp(started_at) >= now() - make_interval(secs => $2::float8 * 86400)
 on conflict (request_id) do nothing
 
 -- name: apply_trace_processing
@@ -253,7 +253,7 @@ from hits where created_at > now() - interval '1 minute' and outcome = 'fallback
 group by 1 order by 1
 
 -- name: apply_hit
--- $2: days. Hits that are older are not inserted: they would be removed at once.
+-- $2: days, null for no limit. Hits that are older are not inserted: they would be removed at once.
 insert into hits
     (request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
      created_at, kind)
@@ -262,7 +262,7 @@ select request_id, offer_id, offer_name, outcome, reason, location, visitor_addr
 from jsonb_to_recordset($1::jsonb) as (
     request_id uuid, offer_id uuid, offer_name text, outcome text, reason text, location text, visitor_address text,
     user_agent text, referrer text, wait_ms int, answered_at float8, kind text)
-where to_timestamp(answered_at) >= now() - make_interval(secs => $2::float8 * 86400)
+where $2::float8 is null or to_timestamp(answered_at) >= now() - make_interval(secs => $2::float8 * 86400)
 on conflict (request_id) do nothing
 
 -- name: count_old

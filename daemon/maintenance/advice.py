@@ -6,6 +6,7 @@ gives no advice.
 
 from collections.abc import Callable, Iterator, Mapping
 
+from daemon.maintenance.advice_disk import disk_full_soon
 from daemon.maintenance.advice_nodes import ips_nobodys, node_draining, node_lost, settings_differ, versions_differ
 from daemon.maintenance.advice_pools import active_above_available, oversized, utilisation_high
 from daemon.maintenance.advice_times import cooldown_long, cooldown_short, deadline_long, deadline_short
@@ -179,6 +180,7 @@ def _money_unusual(f: Figures) -> Iterator[Advice]:
 
 RULES: Mapping[str, Rule] = {
     "database_hinders": _database_hinders,
+    "disk_full_soon": disk_full_soon,
     "entries_refused": _entries_refused,
     "ips_set_aside": _ips_set_aside,
     "connections_short": _connections_short,

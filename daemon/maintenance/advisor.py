@@ -9,6 +9,7 @@ import structlog
 from daemon.clock import Moment
 from daemon.database.postgres import Connection, Database
 from daemon.maintenance.advice import advise
+from daemon.maintenance.disk import Disk
 from daemon.maintenance.evidence import read_active, read_evidence
 from daemon.maintenance.figures import Advice, Evidence, Figures, Hindrance
 from daemon.maintenance.node_report import NodeReport, counts_of
@@ -33,6 +34,7 @@ class Advisor:
     live: LiveSettings
     report: NodeReport
     now: Callable[[], Moment]
+    disk: Callable[[], Disk | None] = lambda: None
     _evidence: Evidence = field(default=Evidence(), init=False)
     _advice: tuple[Advice, ...] = field(default=(), init=False)
     _derived_s: float = field(default=float("-inf"), init=False)
@@ -85,6 +87,7 @@ class Advisor:
                 entries_refused=cluster.refused,
                 connections=cluster.connections,
                 nodes=len(cluster.nodes),
+                disk=self.disk(),
             )
             self._advice = advise(figures)
         return self._advice
@@ -107,9 +110,9 @@ def _figures(settings: Settings, **found: Any) -> Figures:
 
 
 async def advice_by_tables(
-    conn: Connection, countries: Mapping[str, Counts], clicks: LastMinute, settings: Settings, now_s: float
+    conn: Connection, countries: Mapping[str, Counts], clicks: LastMinute, disk: Disk, settings: Settings, now_s: float
 ) -> tuple[Advice, ...]:
-    """A unit of work, for when no daemon runs. `countries` and `clicks` come from `read_status`."""
+    """A unit of work, for when no daemon runs. `countries`, `clicks` and `disk` come from `read_status`."""
     figures = _figures(
         settings,
         now_s=now_s,
@@ -117,5 +120,6 @@ async def advice_by_tables(
         active=await read_active(conn),
         clicks=clicks,
         evidence=await read_evidence(conn, now_s, settings),
+        disk=disk,
     )
     return advise(figures)

@@ -6,6 +6,7 @@ new ones, and its size stays as it is.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 MEASURED_S_MIN = 600.0  # a shorter time says too little of a day
 DAY_S = 86_400.0
@@ -66,7 +67,7 @@ class Disk:
 
 
 def table_sizes(
-    rows: Iterable[Mapping[str, int | str]],
+    rows: Iterable[Mapping[str, Any]],
     days_kept: Mapping[str, float],
     oldest_s: Mapping[str, float | None],
     earlier: tuple[float, Mapping[str, int]] | None,

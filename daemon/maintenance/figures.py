@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from daemon.maintenance.disk import Disk
 from daemon.maintenance.tally import LastMinute
 from daemon.pool.messages import Counts
 
@@ -207,3 +208,4 @@ class Figures:
     entries_refused: int = 0
     connections: int = 0
     nodes: int = 1
+    disk: Disk | None = None

@@ -2,7 +2,7 @@
 
 Rows are deleted, not dropped by partition: `python -m tests.bench growth` compares the two. A batch is a transaction of
 its own, and the pause after it is as long as the batch took, so that removals use at most half of one PostgreSQL
-process. A round removes rows for at most BUDGET_S. After an upgrade, or with a shorter retention, the next rounds go on.
+process. A round removes rows for at most BUDGET_S. After an upgrade, or with a shorter retention, further rounds go on.
 """
 
 import json
@@ -41,7 +41,7 @@ GROWING = (
 """The smallest first, so that none waits for the largest."""
 
 
-async def remove_old_rows(database: Database, settings: Settings, budget_s: float = BUDGET_S) -> dict[str, int]:
+async def remove_old_rows(database: Database, settings: Settings, budget_s: float) -> dict[str, int]:
     """The number of removed rows by table, for the tables that had any. Raises DatabaseUnavailable.
 
     If the time is over before all old rows are removed, the log says how many are left.
@@ -59,9 +59,7 @@ async def remove_old_rows(database: Database, settings: Settings, budget_s: floa
     return removed
 
 
-async def _remove(
-    database: Database, removal: str, days: float, batch_rows: int, until_s: float
-) -> tuple[int, bool]:
+async def _remove(database: Database, removal: str, days: float, batch_rows: int, until_s: float) -> tuple[int, bool]:
     """(removed rows, whether no older row is left). At least one batch is removed, whatever the time."""
     total = 0
     while True:

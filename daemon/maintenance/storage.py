@@ -2,23 +2,47 @@
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
+import trio
+
 from daemon.database.embedded import future_url
-from daemon.database.postgres import Connection
+from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
+from daemon.errors import DatabaseUnavailable
 from daemon.journal.spool import FILE
 from daemon.maintenance.disk import DAY_S, Disk, Removal, Stored, disk_of, table_sizes
 from daemon.maintenance.retention import GROWING, estimated_rows
-from daemon.settings.model import Retention, Settings
+from daemon.settings.live import LiveSettings
+from daemon.settings.model import Settings
 
 TABLES = ("hits", "active_trace_requests", "ip_pool_statistics", "traffic", "ip_rotation_pool")
 """Those that are shown, and whose sizes each round records."""
 REMOVING_S = 600.0  # rows that have outlived their retention so long are more than one round's
+READ_S, READ_BUSY_S = 30.0, 3.0
 SPOOL_FILES = (FILE, f"{FILE}-wal", f"{FILE}-shm")
+
+
+@dataclass(slots=True, eq=False)
+class Storage:
+    """What PostgreSQL stores, as it was read last."""
+
+    database: Database
+    live: LiveSettings
+    stored: Stored = field(default=Stored(), init=False)
+
+    async def run(self) -> None:
+        """Keeps `stored` up to date until cancelled."""
+        while True:
+            with suppress(DatabaseUnavailable):  # others say so
+                self.stored = await self.database.work(read_stored, self.live.current)
+            await trio.sleep(READ_BUSY_S if self.stored.removing or self.stored.building else READ_S)
+
+    def disk(self) -> Disk:
+        return disk_status(self.stored, self.live.current)
 
 
 async def read_stored(conn: Connection, settings: Settings) -> Stored:
@@ -26,16 +50,17 @@ async def read_stored(conn: Connection, settings: Settings) -> Stored:
     rows = await conn.fetch(QUERIES["table_sizes"], list(TABLES))
     oldest_s: Mapping[str, float | None] = dict(await conn.fetchrow(QUERIES["oldest_rows"]))
     kept = {growing.table: growing.days_kept(settings.retention) for growing in GROWING}
+    removing = [
+        Removal(table, await estimated_rows(conn, table, kept[table]))
+        for table, age_s in oldest_s.items()
+        if age_s is not None and age_s > kept[table] * DAY_S + REMOVING_S
+    ]
     return Stored(
         tables=table_sizes(rows, kept, oldest_s, _earlier(await conn.fetchrow(QUERIES["earlier_sizes"]))),
         database_bytes=await conn.fetchval(QUERIES["database_bytes"]),
-        removing=tuple(
-            Removal(table, await estimated_rows(conn, table, kept[table]))
-            for table, age_s in oldest_s.items()
-            if age_s is not None and age_s > kept[table] * DAY_S + REMOVING_S
-        ),
+        removing=tuple(removing),
         building=tuple(
-            f"{row['index']} {row['percent'] or 0}%" for row in await conn.fetch(QUERIES["indexes_being_built"])
+            f"{row['name']} {row['percent'] or 0}%" for row in await conn.fetch(QUERIES["indexes_being_built"])
         ),
     )
 
