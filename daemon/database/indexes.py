@@ -25,7 +25,7 @@ CLAIM_S = 60.0
 LOOK_S = 10.0  # while indexes are missing; also between two lines on the progress
 LOOK_SELDOM_S = 600.0
 BUILDING = "building an index"
-STATEMENT = re.compile(r"create index (\w+) on (\w+) (.+)", re.DOTALL)
+STATEMENT = re.compile(r"create index (\w+) on (\w+)\s+(.+)", re.DOTALL)
 
 log = structlog.get_logger("daemon.database")
 

@@ -1,8 +1,8 @@
 """Tables that grow: 90 days of hits, removed by DELETE or by dropped partitions, and an hour of leases of IPs.
 
-Days are scaled down: a day of 50 clicks/s has 4,320,000 hits, here a 200th (quick: a 2,000th). What a day costs
+Days are scaled down: a day of 50 clicks/s has 4,320,000 hits, here a 400th (quick: a 2,000th). What a day costs
 is measured while rows of a new day come and those of the oldest day go. Autovacuum looks at the tables each second, as
-often in relation to the rows as it does each three minutes in a real day.
+often in relation to the rows as it does each ten minutes of a real day.
 """
 
 import asyncio
@@ -105,9 +105,9 @@ class Partitioned(Layout):
 
 
 async def _course(
-    scene: Scene, layout: type[Layout], request_id: str, rows: int, days: int, say: Callable[[str], None]
+    scene: Scene, url: str, layout: type[Layout], request_id: str, rows: int, days: int, say: Callable[[str], None]
 ) -> Course:
-    conn = await asyncpg.connect(scene.database())
+    conn = await asyncpg.connect(url)
     try:
         one = layout(conn, rows, request_id)
         today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -179,10 +179,10 @@ async def _ask(conn: asyncpg.Connection, course: Course) -> None:
 
 
 def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
-    rows, days = CLICKS_PER_DAY // (2_000 if quick else 200), 5 if quick else 30
+    rows, days = CLICKS_PER_DAY // (2_000 if quick else 400), 5 if quick else 20
     _often_vacuumed(scene)
     courses = {
-        (layout.name, request_id): asyncio.run(_course(scene, layout, request_id, rows, days, say))
+        (layout.name, request_id): asyncio.run(_course(scene, scene.database(), layout, request_id, rows, days, say))
         for layout, request_id in ((Layout, RANDOM), (Layout, BY_TIME), (Partitioned, RANDOM))
     }
     plain, by_time, parted = courses.values()
