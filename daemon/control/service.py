@@ -15,9 +15,11 @@ from daemon.control.connection import control_server
 from daemon.control.face import control_app
 from daemon.control.problems import not_ready
 from daemon.control.resources import (
+    clicks,
     direct_traces,
     ips,
     nodes,
+    offer_figures,
     offers,
     pages,
     pools,
@@ -48,8 +50,10 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     nodes.blueprint,
     ips.blueprint,
     offers.blueprint,
+    clicks.blueprint,
     traces.blueprint,
     statistics.blueprint,
+    offer_figures.blueprint,
     reports.blueprint,
     direct_traces.parallel_routes,
     direct_traces.trace_for_others_routes,
