@@ -30,7 +30,7 @@ def fake_overview(*advice: Advice, others: Sequence[Peer] = (), pools: PlayedPoo
         "tracer": SimpleNamespace(active=1, in_flight={}),
         "clicks": SimpleNamespace(waiting=2, late_hits=3),
         "writer": SimpleNamespace(recorded=70, dropped=4),
-        "shipper": SimpleNamespace(reachable=False, refused=5),
+        "shipper": SimpleNamespace(reachable=False, refused=5, too_old=7),
         "spool": SimpleNamespace(refused=6),
         "advisor": SimpleNamespace(advice=lambda: advice),
         "queues": lambda: {"workers_busy": QueueStatus(6, 10)},
