@@ -23,6 +23,7 @@ from rich.table import Table
 
 from tests.bench import (
     browser,
+    conversion,
     cpu,
     efficiency,
     engine,
@@ -58,6 +59,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "browser": browser.run,
     "bytes": bytes_on_the_wire.run,
     "growth": growth.run,
+    "conversion": conversion.run,
 }
 ABOUT = {name: (sys.modules[run.__module__].__doc__ or "").split("\n")[0] for name, run in BENCHMARKS.items()}
 VERDICTS = {True: "[green]ok[/]", False: "[red]missed[/]", None: ""}
