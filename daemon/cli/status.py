@@ -14,15 +14,26 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from daemon.cli.nodes import nodes_that_run
-from daemon.cli.output import dollars, say, say_json, say_table, size_in_words, table, text, warn
-from daemon.cli.session import AsJSON, ConfigFile, database_at, flag, settings_of, use_database, with_database
+from daemon.cli.output import say, say_json, say_table, table, text, warn
+from daemon.cli.session import (
+    AsJSON,
+    ConfigFile,
+    database_at,
+    flag,
+    note_action,
+    settings_of,
+    use_database,
+    with_database,
+)
 from daemon.cli.status_disk import disk_lines
 from daemon.cli.status_nodes import cluster_lines, own_lines
+from daemon.control.actions import Action
 from daemon.control.socket import ask
 from daemon.control.status import TableStatus, country_status, read_status
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import TheirFault
+from daemon.formats import dollars, size_in_words
 from daemon.journal.copies import node_id_of
 from daemon.journal.spool import FILE
 from daemon.maintenance.advisor import advice_by_tables
@@ -237,6 +248,8 @@ def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
     settings = settings_of(config)
     answer = ask(settings.state_dir, "maintenance", timeout_s=ROUND_S)
     report = _round_without_daemon(settings) if answer is None else convert(answer, Report)
+    done = {"timed_out_traces": report.timed_out_traces, "removed_traces": report.removed_traces}
+    note_action(settings, Action("run maintenance", detail=done))
     if as_json:
         say_json(answer or report.as_dict())
         return

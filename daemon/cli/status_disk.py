@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from daemon.cli.output import size_in_words
+from daemon.formats import size_in_words
 
 
 def disk_lines(found: Mapping[str, Any]) -> list[str]:

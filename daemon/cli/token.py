@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from daemon.cli.output import say, say_rows_json, say_table, warn
-from daemon.cli.session import AsJSON, ConfigFile, settings_of, work
+from daemon.cli.session import AsJSON, ConfigFile, change, settings_of, work
 from daemon.control import token_store
 from daemon.control.access import hash_of
+from daemon.control.actions import Action
 from daemon.errors import BadInput
 
 TOKEN_BYTES = 32
@@ -33,7 +34,12 @@ def create(
     if not (0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable()):
         raise BadInput(f"the name must have 1 to {NAME_CHARACTERS_MAX} printable characters")
     token = f"tp_{secrets.token_urlsafe(TOKEN_BYTES)}"
-    if not work(settings_of(config), token_store.create_token, name, role, hash_of(token)):
+    if not change(
+        settings_of(config),
+        lambda done: Action("create token", name, {"role": role}) if done else None,
+        token_store.create_token,
+        *(name, role, hash_of(token)),
+    ):
         raise BadInput(f"a token {name} is in force: choose another name, or revoke it first")
     say(token)
     warn(f"tracepool: keep this token: it is not shown again. The control face now needs a token ({role}: {name})")
@@ -60,6 +66,7 @@ def revoke(name: Name, *, config: ConfigFile = None) -> None:
 
     tracepool token revoke grafana
     """  # fmt: skip
-    if not work(settings_of(config), token_store.revoke_token, name):
+    described = Action("revoke token", name)
+    if not change(settings_of(config), lambda done: described if done else None, token_store.revoke_token, name):
         raise BadInput(f"no token {name} is in force: tracepool token list shows them")
     say(f"revoked {name}")

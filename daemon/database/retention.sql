@@ -40,6 +40,22 @@ with gone as (
     returning 1)
 select count(*) as rows from gone
 
+-- name: remove_actions
+with gone as (
+    delete from actions where ctid = any (array(
+        select ctid from actions where at < now() - make_interval(secs => $1::float8 * 86400)
+        order by at limit $2 for update skip locked))
+    returning 1)
+select count(*) as rows from gone
+
+-- name: remove_click_minutes
+with gone as (
+    delete from click_minutes where ctid = any (array(
+        select ctid from click_minutes where minute < now() - make_interval(secs => $1::float8 * 86400)
+        order by minute limit $2 for update skip locked))
+    returning 1)
+select count(*) as rows from gone
+
 -- name: remove_nodes
 -- Nodes that have stopped, that have no IPs, and of which nothing can still run. Each renewal reads all rows of nodes.
 with gone as (

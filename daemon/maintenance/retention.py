@@ -34,6 +34,8 @@ GROWING = (
     Growing("nodes", "remove_nodes", lambda kept: kept.traces_days),
     Growing("journal_position", "remove_positions", lambda kept: kept.statistics_days),
     Growing("traffic", "remove_traffic", lambda kept: kept.statistics_days),
+    Growing("actions", "remove_actions", lambda kept: kept.statistics_days),
+    Growing("click_minutes", "remove_click_minutes", lambda kept: kept.statistics_days),
     Growing("ip_pool_statistics", "remove_statistics", lambda kept: kept.statistics_days),
     Growing("active_trace_requests", "remove_traces", lambda kept: kept.traces_days),
     Growing("hits", "remove_hits", lambda kept: kept.hits_days),

@@ -130,6 +130,7 @@ async def run_once(
     timed_out = await _in_batches(database, "time_out_traces", rows, node_id, True)
     await database.fetch("restart_batch_traces", None)
     statistics = await database.work(_record_statistics, queued, settings.maintenance.interval_s, node_id, is_scheduled)
+    await database.fetch("record_clicks")
     unhealthy = await database.fetch("unhealthy_ips", UNHEALTHY_NAMED_MAX)
     removed = await remove_old_rows(database, settings, min(BUDGET_S, settings.maintenance.interval_s / 3))
     return Report(

@@ -19,7 +19,15 @@ from daemon.maintenance.retention import GROWING, estimated_rows
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 
-TABLES = ("hits", "active_trace_requests", "ip_pool_statistics", "traffic", "ip_rotation_pool")
+TABLES = (
+    "hits",
+    "active_trace_requests",
+    "ip_pool_statistics",
+    "click_minutes",
+    "traffic",
+    "actions",
+    "ip_rotation_pool",
+)
 """Those that are shown, and whose sizes each round records."""
 REMOVING_S = 600.0  # rows that have outlived their retention so long are more than one round's
 READ_S, READ_BUSY_S = 30.0, 3.0

@@ -104,6 +104,17 @@ async def update_offer(conn: Connection, changes: OfferFields, cleared: Collecti
     return found
 
 
+async def changed_offer(
+    conn: Connection, changes: OfferFields, cleared: Collection[str] = ()
+) -> tuple[StoredOffer, StoredOffer] | None:
+    """As `update_offer`; returns the offer before and after the change, None if there is no such offer."""
+    before = await find_offer(conn, changes.offer_name)
+    if before is None or not await update_offer(conn, changes, cleared):
+        return None
+    after = await find_offer(conn, changes.offer_name)
+    return None if after is None else (before, after)
+
+
 async def _check_handovers(conn: Connection, names: set[str]) -> None:
     """Raises BadInput if `paused_to` of one of these offers names an offer that does not exist, or leads back to it."""
     if not names:

@@ -46,9 +46,18 @@ async def test_each_table_keeps_its_rows_for_its_days(postgres: PostgresServer) 
                     failed_ips, pool_utilization_percent, active_requests, completed_requests_1h, failed_requests_1h)
                 values (now() - interval '{days} days', 1, 1, 0, 0, 0, 0, 0, 0, 0);
                 insert into traffic (day, provider, traces, bytes_received, bytes_sent, cost)
-                values ((now() at time zone 'utc')::date - {traffic_day}, 'luna', 1, 1, 1, 0)""")
+                values ((now() at time zone 'utc')::date - {traffic_day}, 'luna', 1, 1, 1, 0);
+                insert into actions (at, who, what) values (now() - interval '{days} days', 'cli:me', 'add offer');
+                insert into click_minutes (minute, clicks, resolved)
+                values (date_trunc('minute', now()) - interval '{days} days', 1, 1)""")
         report = await run_once(rows.database, SETTINGS)
-        assert report.removed_rows == {"traffic": 1, "ip_pool_statistics": 1, "hits": 130}
+        assert report.removed_rows == {
+            "traffic": 1,
+            "actions": 1,
+            "click_minutes": 1,
+            "ip_pool_statistics": 1,
+            "hits": 130,
+        }
         assert await rows.one("select count(*) from hits") == 20
         assert any("130 rows of hits" in line for line in report.lines())
         assert (await run_once(rows.database, SETTINGS)).removed_rows == {}

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, request
 from quart_schema import validate_request, validate_response
 
+from daemon.control.actions import changed_values
 from daemon.control.api import (
     STRICT,
     Cursor,
@@ -132,7 +133,7 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
         added, row = await context().database.work(_add, offer)
         if not added:
             raise ProblemRaised(409, f"an offer called {offer.offer_name!r} exists already: PATCH changes it")
-        note_change(offer=offer.offer_name)
+        note_change(offer.offer_name)
         return _shown(row), 201
 
     @routes.post("/api/offers/import")
@@ -160,16 +161,16 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         given = {name: SETTINGS[name].unset if values[name] is None else values[name] for name in named}
         changes = _changes(given, context().settings().trace.allow_private)
         cleared = [name for name, value in given.items() if value is None]
-        row = await context().database.work(_change, offer, changes, cleared)
-        note_change(offer=row["offer_name"], changed=named)
-        return _shown(row)
+        before, row = await context().database.work(_change, offer, changes, cleared)
+        note_change(row["offer_name"], changed=changed_values(before, row))
+        return from_row(OfferRow, row)
 
     @routes.delete("/api/offers/<path:offer>")
     @validate_response(OfferRemoved)
     async def delete_offer(offer: str) -> OfferRemoved:
         """Remove an offer: its clicks get 404. Its hits and traces stay."""
         name = await context().database.work(_remove, offer)
-        note_change(removed=name)
+        note_change(name)
         return OfferRemoved(name)
 
 
@@ -184,10 +185,14 @@ async def _add(conn: Connection, offer: OfferFields) -> tuple[bool, dict[str, An
     return await add_offer(conn, offer), await _known(conn, offer.offer_name)
 
 
-async def _change(conn: Connection, key: str, changes: OfferFields, cleared: list[str]) -> dict[str, Any]:
-    row = await _known(conn, key)
-    await update_offer(conn, replace(changes, offer_name=row["offer_name"]), cleared)
-    return await _known(conn, str(row["id"]))
+async def _change(
+    conn: Connection, key: str, changes: OfferFields, cleared: list[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The row before and after the change."""
+    before = await _known(conn, key)
+    await update_offer(conn, replace(changes, offer_name=before["offer_name"]), cleared)
+    after = await _known(conn, str(before["id"]))
+    return with_json_read(before), with_json_read(after)
 
 
 async def _remove(conn: Connection, key: str) -> str:
