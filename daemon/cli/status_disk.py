@@ -5,20 +5,23 @@ from typing import Any
 
 from daemon.formats import size_in_words
 
+SHOWN_TABLES = 3
+
 
 def disk_lines(found: Mapping[str, Any]) -> list[str]:
     """No lines for the answer of a daemon of an earlier version."""
     disk = found.get("disk")
     if not disk:
         return []
-    tables = ", ".join(_table(table) for table in disk["tables"])
+    largest = sorted(disk["tables"], key=lambda table: -table["bytes"])[:SHOWN_TABLES]
+    tables = ", ".join(map(_table, largest)) or "not read yet"
     spool = f"spool {size_in_words(disk['spool_bytes'])} of {size_in_words(disk['spool_bytes_max'])}"
-    lines = [f"tables: {tables or 'not read yet'}; database {size_in_words(disk['database_bytes'])}; {spool}"]
+    lines = [f"database: {size_in_words(disk['database_bytes'])}, with {tables}; {spool}"]
     if disk["free_bytes"] is not None:
         lines.append(f"disk of the state directory: {size_in_words(disk['free_bytes'])} free; {_forecast(disk)}")
     kept = {table["name"]: table["days_kept"] for table in disk["tables"]}
     lines += [
-        f"removing about {left['rows_left']:,} rows of {left['table']} that are older than {kept[left['table']]:g} days"
+        f"removing {left['rows_left']:,} rows of {left['table']} that are older than {kept[left['table']]:g} days"
         for left in disk["removing"]
     ]
     return lines + [f"building the index {index}; clicks go on" for index in disk["building"]]

@@ -104,7 +104,7 @@ from ip_pool_statistics where recorded_at > now() - interval '1 day' and table_b
 order by recorded_at limit 1
 
 -- name: old_rows_of_hits
--- These three only for EXPLAIN, which estimates their rows. $1: days kept.
+-- $1: days kept. These three are counted, or estimated by EXPLAIN.
 select from hits where created_at < now() - make_interval(secs => $1::float8 * 86400)
 
 -- name: old_rows_of_active_trace_requests

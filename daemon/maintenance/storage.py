@@ -15,7 +15,7 @@ from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.spool import FILE
 from daemon.maintenance.disk import DAY_S, Disk, Removal, Stored, disk_of, table_sizes
-from daemon.maintenance.retention import GROWING, estimated_rows
+from daemon.maintenance.retention import GROWING, old_rows
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 
@@ -30,7 +30,7 @@ TABLES = (
 )
 """Those that are shown, and whose sizes each round records."""
 REMOVING_S = 600.0  # rows that have outlived their retention so long are more than one round's
-READ_S, READ_BUSY_S = 30.0, 3.0
+READ_S, READ_BUSY_S = 30.0, 5.0
 SPOOL_FILES = (FILE, f"{FILE}-wal", f"{FILE}-shm")
 
 
@@ -59,7 +59,7 @@ async def read_stored(conn: Connection, settings: Settings) -> Stored:
     oldest_s: Mapping[str, float | None] = dict(await conn.fetchrow(QUERIES["oldest_rows"]))
     kept = {growing.table: growing.days_kept(settings.retention) for growing in GROWING}
     removing = [
-        Removal(table, await estimated_rows(conn, table, kept[table]))
+        Removal(table, await old_rows(conn, table, kept[table]))
         for table, age_s in oldest_s.items()
         if age_s is not None and age_s > kept[table] * DAY_S + REMOVING_S
     ]

@@ -28,6 +28,7 @@ from tests.bench import (
     efficiency,
     engine,
     growth,
+    ip_rows,
     journal,
     latency,
     lease,
@@ -59,6 +60,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "browser": browser.run,
     "bytes": bytes_on_the_wire.run,
     "growth": growth.run,
+    "ip_rows": ip_rows.run,
     "conversion": conversion.run,
 }
 ABOUT = {name: (sys.modules[run.__module__].__doc__ or "").split("\n")[0] for name, run in BENCHMARKS.items()}

@@ -1,4 +1,4 @@
-"""Tables that grow: 90 days of hits, removed by DELETE or by dropped partitions, and an hour of leases of IPs.
+"""Hits of 90 days at 50 clicks a second: old rows removed by DELETE, or by partitions that are dropped.
 
 Days are scaled down: a day of 50 clicks/s has 4,320,000 hits, here an 800th (quick: a 2,000th). What a day costs
 is measured while rows of a new day come and those of the oldest day go. Autovacuum looks at the tables each second, as
@@ -15,7 +15,6 @@ import asyncpg
 
 from daemon.database.queries import QUERIES
 from tests.bench.figures import Figure, quantile
-from tests.bench.ip_rows import ip_figures
 from tests.bench.scene import Scene, execute
 
 CLICKS_PER_DAY = 4_320_000
@@ -180,16 +179,16 @@ async def _ask(conn: asyncpg.Connection, course: Course) -> None:
 
 def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
     rows, days = CLICKS_PER_DAY // (2_000 if quick else 800), 5 if quick else 10
-    _often_vacuumed(scene)
+    often_vacuumed(scene)
     courses = {
         (layout.name, request_id): asyncio.run(_course(scene, scene.database(), layout, request_id, rows, days, say))
         for layout, request_id in ((Layout, RANDOM), (Layout, BY_TIME), (Partitioned, RANDOM))
     }
     plain, by_time, parted = courses.values()
-    return [*_figures(plain, by_time, parted, rows), *ip_figures(scene, quick, say)]
+    return _figures(plain, by_time, parted, rows)
 
 
-def _often_vacuumed(scene: Scene) -> None:
+def often_vacuumed(scene: Scene) -> None:
     url = scene.database(migrated=False)
     execute(url, "alter system set autovacuum_naptime = '1s'")
     execute(url, "select pg_reload_conf()")

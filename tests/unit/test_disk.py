@@ -1,10 +1,11 @@
 """How long the free space of a disk lasts, and the advice on it."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
+from daemon.cli.status_disk import disk_lines
 from daemon.maintenance.advice import advise
 from daemon.maintenance.disk import Disk, Stored, disk_of, table_sizes
 from daemon.maintenance.figures import Figures, Severity
@@ -85,3 +86,19 @@ def test_a_disk_that_is_full_soon_is_advice(days: float | None, free_bytes: int,
 def test_a_disk_with_room_is_no_advice(days: float | None, free_bytes: int | None) -> None:
     found = disk({"hits": (GB, 0)}, free_bytes, days_left=days)
     assert advise(Figures(0.0, disk=found)) == ()
+
+
+def test_status_says_how_long_the_disk_lasts_and_what_is_removed_and_built() -> None:
+    found = asdict(disk({"hits": (GB, 0), "ip_rotation_pool": (0, None)}, 20 * GB, building=("hits_visitor 45%",)))
+    found["removing"] = [{"table": "hits", "rows_left": 150_000}]
+    assert disk_lines({"disk": found}) == [
+        "database: 20 GB, with hits 10 GB (1,000 rows, 90 days), ip_rotation_pool 10 GB (1,000 rows);"
+        " spool 5 B of 10 B",
+        "disk of the state directory: 20 GB free; the tables grow by 1 GB a day: 20 days left",
+        "removing 150,000 rows of hits that are older than 90 days",
+        "building the index hits_visitor 45%; clicks go on",
+    ]
+    assert disk_lines({"disk": found | {"days_left": None}})[1].endswith("enough until old rows make room for new ones")
+    assert disk_lines({"disk": found | {"holds_database": False}})[1].endswith("1 GB a day, on the disks of PostgreSQL")
+    assert disk_lines({"disk": found | {"bytes_per_day": None}})[1].endswith("is known after ten minutes")
+    assert disk_lines({}) == [], "a daemon of an earlier version"
