@@ -3,8 +3,10 @@
 A running daemon adopts each change within a second.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -31,9 +33,12 @@ from daemon.control.listings import OFFERS
 from daemon.control.problems import ProblemRaised
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
-from daemon.offers.schema import SETTINGS, OfferFields, new_offer, offer_fields, with_fields
+from daemon.offers.macro_forms import meanings_in
+from daemon.offers.schema import SETTINGS, OfferFields, new_offer, offer_fields, warnings_of, with_fields
 from daemon.offers.store import add_offer, add_offers, find_offer_row, remove_offer, update_offer, with_json_read
-from daemon.offers.values import Backend, Tracer, UserAgent
+from daemon.offers.values import Backend, Mode, Tracer, UserAgent
+
+WARNINGS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class OffersQuery:
     user_agent: UserAgent | None = None
     trace_backend: Backend | None = None
     tracer: Tracer | None = None
+    mode: Mode | None = None
     sort: Literal["name", "-name", "created", "-created", "updated", "-updated", "country", "-country"] = "name"
     cursor: Cursor | None = None
     limit: Limit = 50
@@ -88,13 +94,29 @@ class OfferRow:
 
 
 @dataclass(frozen=True, slots=True)
+class MacroMeaning:
+    """What becomes of a macro in a URL, or of a notation that is none. `warns`: it may not be what is meant."""
+
+    sentence: str
+    warns: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferSaved(OfferRow):
+    """The row of an offer that was added or changed. `macros`: those of the URLs in the request, as they were given."""
+
+    macros: list[MacroMeaning]
+
+
+@dataclass(frozen=True, slots=True)
 class OffersImported:
-    """`skipped`: offers that existed already."""
+    """`skipped`: offers that existed already. `warnings`: at most 20 about macros, each with the first such offer."""
 
     added: int
     updated: int
     skipped: int
     refused: list[RowRefused]
+    warnings: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +148,15 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
 
     @routes.post("/api/offers")
     @validate_request(OfferNew)
-    @validate_response(OfferRow, 201)
-    async def create_offer(data: OfferNew) -> tuple[OfferRow, int]:
+    @validate_response(OfferSaved, 201)
+    async def create_offer(data: OfferNew) -> tuple[OfferSaved, int]:
         """Add an offer, as `tracepool offers add` does; 409 if another offer has its name."""
         offer = new_offer(asdict(data), allow_private=private())
         added, row = await context().database.work(_add, offer)
         if not added:
             raise ProblemRaised(409, f"an offer called {offer.offer_name!r} exists already: PATCH changes it")
         note_change(offer.offer_name)
-        return _shown(row), 201
+        return _saved(with_json_read(row), asdict(data)), 201
 
     @routes.post("/api/offers/import")
     @validate_request(OffersNew)
@@ -147,14 +169,15 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
         )
         stored = await context().database.work(add_offers, rows, data.update)
         note_change(added=stored.added, updated=stored.updated, refused=len(refused))
-        return OffersImported(stored.added, stored.updated, stored.skipped, refused)
+        warnings = list(islice(warnings_of(rows), WARNINGS_MAX))
+        return OffersImported(stored.added, stored.updated, stored.skipped, refused, warnings)
 
 
 def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @routes.patch("/api/offers/<path:offer>")
     @validate_request(OfferChanges)
-    @validate_response(OfferRow)
-    async def change_offer(offer: str, data: OfferChanges) -> OfferRow:
+    @validate_response(OfferSaved)
+    async def change_offer(offer: str, data: OfferChanges) -> OfferSaved:
         """Change the settings of an offer that the body names; null removes a setting (RFC 7396)."""
         named = sorted(await request.get_json())
         values = asdict(data)
@@ -163,7 +186,7 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         cleared = [name for name, value in given.items() if value is None]
         before, row = await context().database.work(_change, offer, changes, cleared)
         note_change(row["offer_name"], changed=changed_values(before, row))
-        return from_row(OfferRow, row)
+        return _saved(row, given)
 
     @routes.delete("/api/offers/<path:offer>")
     @validate_response(OfferRemoved)
@@ -210,3 +233,8 @@ async def _known(conn: Connection, key: str) -> dict[str, Any]:
 
 def _shown(row: dict[str, Any]) -> OfferRow:
     return from_row(OfferRow, with_json_read(row))
+
+
+def _saved(row: dict[str, Any], given: Mapping[str, object]) -> OfferSaved:
+    macros = [MacroMeaning(one.sentence, one.warns) for one in meanings_in(given, row["click_ids"] or ())]
+    return from_row(OfferSaved, row, macros=macros)

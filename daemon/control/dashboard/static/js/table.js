@@ -114,9 +114,11 @@ export class Table {
       found += row.hidden ? 0 : 1;
     }
     if (this.matches) this.matches.textContent = wanted ? `${found} of ${this.rows.size}` : "";
+    const text = found ? null : this.rows.size ? "Nothing matches the filter." : this.empty;
+    if (this.said === text) return; // a button in it keeps the focus
+    this.said = text;
     this.nothing?.remove();
-    if (found) return;
-    const text = this.rows.size ? "Nothing matches the filter." : this.empty;
+    if (text === null) return;
     this.nothing = h("tr", { role: "row" }, h("td", { class: "none", role: "cell", colspan: this.columns.length }, typeof text === "function" ? text() : text));
     this.body.append(this.nothing);
   }
