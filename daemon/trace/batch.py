@@ -10,11 +10,12 @@ this node or on all nodes together, to `pool.batch_below_percent` (a background 
 """
 
 import math
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 import trio
@@ -33,6 +34,7 @@ from daemon.settings.live import LiveSettings
 from daemon.trace.attempts import never_attempted
 from daemon.trace.dispatch import Dispatcher, JobRequest
 from daemon.trace.jobs import BACKGROUND_PRIORITY, BATCH_PRIORITY, Finished, Started, TraceUpdate
+from daemon.trace.request_ids import new_request_id
 from daemon.trace.walk.steps import Identity
 from daemon.troubles import Troubles
 
@@ -248,7 +250,7 @@ class _BatchListener:
 
 async def add_traces(conn: Connection, urls: Sequence[str], country: str) -> list[UUID]:
     """Adds a row for each URL, which a running daemon traces. Returns the ids in the order of `urls`."""
-    ids = [uuid4() for _ in urls]
+    ids = [new_request_id(time.time()) for _ in urls]
     await conn.execute("create temp table asked (place bigint, request_id uuid, url text) on commit drop")
     rows = list(zip(range(len(ids)), ids, urls, strict=True))
     for start in range(0, len(rows), COPY_BATCH_ROWS):

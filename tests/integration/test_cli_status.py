@@ -102,6 +102,9 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
     said = found.json
     [advice] = said.pop("advice")
     assert (advice["code"], advice["numbers"]["fallback_percent"]) == ("fallbacks_high", 33.3)
+    disk = said.pop("disk")
+    assert {table["name"]: table["days_kept"] for table in disk["tables"]}["hits"] == 90
+    assert disk["free_bytes"] > 0
     assert said == {
         "countries": {
             "uk": dict(zip(counts, (1, 1, 0, 0, 0, 0.0), strict=True)),
