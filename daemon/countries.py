@@ -25,6 +25,14 @@ def rows_by_country(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping
     return by_country
 
 
+def names_by_country(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Pairs of a country and a name as sorted names by canonical country."""
+    by_country: dict[str, set[str]] = {}
+    for country, name in pairs:
+        by_country.setdefault(canonical(country), set()).add(name)
+    return {country: tuple(sorted(by_country[country])) for country in sorted(by_country)}
+
+
 def iso_code(country: str) -> str | None:
     """The ISO 3166-1 alpha-2 code in lower case, for providers; None if `country` has no two letters."""
     key = canonical(country)

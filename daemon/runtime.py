@@ -247,13 +247,6 @@ async def runtime_ready(
             writer=journal.writer,
         )
         member, shipper = journal.member, journal.shipper
-        overview = overview_of(
-            queues, database, pools.providers, shipper, member, pools.balancer, troubles, faces.observers, read_clocks
-        )
-        member.report(overview.report.figures)
-        advisor, queued = overview.advisor, overview.report.queued
-        node_id = journal.spool.node_id
-        maintenance = Maintenance(database, live, directory, queued, flush, advisor, troubles, node_id=node_id)
         batch = Batch(
             database,
             workers.dispatcher,
@@ -262,11 +255,28 @@ async def runtime_ready(
             live,
             read_clocks,
             troubles,
-            node_id,
+            journal.spool.node_id,
             lambda country: member.peers.elsewhere(country),
             member.may_lease,
             offers.by_id,
+            workers.tracer.end_batch_trace,
         )
+        overview = overview_of(
+            queues,
+            database,
+            pools.providers,
+            shipper,
+            member,
+            pools.balancer,
+            troubles,
+            faces.observers,
+            batch,
+            read_clocks,
+        )
+        member.report(overview.report.figures)
+        advisor, queued = overview.advisor, overview.report.queued
+        node_id = journal.spool.node_id
+        maintenance = Maintenance(database, live, directory, queued, flush, advisor, troubles, node_id=node_id)
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
         )

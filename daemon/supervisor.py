@@ -193,6 +193,7 @@ class _Daemon:
             background.start_soon(restarted, "figures", context.overview.report.run)
             background.start_soon(restarted, "sizes", context.overview.storage.run)
             background.start_soon(restarted, "indexes", runtime.indexes.run)
+            background.start_soon(restarted, "advice", context.overview.advisor.run)
             background.start_soon(restarted, "batch", runtime.batch.run)
             background.start_soon(restarted, "probes", runtime.workers.prober.run)
             commands.update(runtime.commands())

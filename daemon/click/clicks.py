@@ -12,7 +12,7 @@ import trio
 from daemon.click.answer import fallback_location, landing_location
 from daemon.click.answer_slots import AnswerSlots
 from daemon.click.repeats import First, Repeats, click_id_of, repeat_key
-from daemon.click.unserved import Unserved, offer_of, outcome_of
+from daemon.click.unserved import Unserved, offer_of, outcome_of, where_of
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
 from daemon.errors import BadInput
@@ -170,6 +170,7 @@ class Clicks:
         except Exception:
             log.exception("hit_lost", request_id=str(click.request_id))
         self.observe(kind, None, 0.0)
+        self.tally.mark(self._now().tick_s, kind)
         log.info(
             kind,
             request_id=str(click.request_id),
@@ -305,7 +306,7 @@ class Clicks:
             if outcome == "background":
                 self.tally.add_background(at_s)
             else:
-                self.tally.add(at_s, reason, wait_ms)
+                self.tally.add(at_s, reason, wait_ms, *where_of(click.offer, reason))
         log.info(
             "click",
             request_id=str(click.request_id),

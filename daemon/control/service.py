@@ -17,6 +17,7 @@ from daemon.control.face import control_app
 from daemon.control.problems import not_ready
 from daemon.control.resources import (
     actions,
+    batch_traces,
     clicks,
     direct_traces,
     history,
@@ -57,6 +58,7 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     offers.blueprint,
     clicks.blueprint,
     traces.blueprint,
+    batch_traces.blueprint,
     statistics.blueprint,
     history.blueprint,
     offer_figures.blueprint,

@@ -17,6 +17,10 @@ select id from ip_rotation_pool where node_id = $1 and set_aside is null
 -- $1: this node, $2, $3: edit numbers. The rows that are no IPs of this node (any more).
 select id from ip_rotation_pool where edit_no between $2 and $3 and (node_id is distinct from $1 or set_aside is not null)
 
+-- name: others_of
+-- $1: this node, $2: ids. Those that other nodes own.
+select id from ip_rotation_pool where id = any($2::uuid[]) and node_id <> $1 and set_aside is null
+
 -- name: take_ips
 -- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null, $5: the most rows. Takes what nobody
 -- owns, without the endpoints that another node may still use under a former row.
@@ -253,22 +257,52 @@ select country, count(*) as total,
        count(*) filter (where status = 'failed' or not is_healthy) as failed, 0 as waiting
 from ip_rotation_pool where set_aside is null group by country
 
+-- name: attempt_errors
+-- Why the last hour's traces failed by the fault of their IP or provider. Without the hop and its host, errors are equal.
+select target_country as country, provider, regexp_replace(error_message, '^hop \d+ \([^)]*\): ', '') as error,
+       count(*) as traces
+from active_trace_requests
+where created_at > now() - interval '1 hour' and verdict in ('ip', 'provider') and provider is not null
+      and error_message is not null
+group by 1, 2, 3 order by 4 desc limit 500
+
+-- name: has_clicks
+select exists (select from hits where kind = 'click')
+
+-- name: ips_out
+-- Failed IPs, and other IPs whose last trace failed by the IP's fault.
+select country, provider, count(*) filter (where status = 'failed' or not is_healthy) as failed,
+       count(*) filter (where status <> 'failed' and is_healthy) as others
+from ip_rotation_pool
+where set_aside is null and (status = 'failed' or not is_healthy or consecutive_failures > 0)
+group by country, provider
+
 -- name: active_traces
 select count(*) from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0
 
 -- name: last_minute
--- The clicks of the last minute, without the reasons of their fallbacks.
-select count(*) filter (where outcome <> 'background') as clicks,
-       count(*) filter (where outcome = 'resolved') as resolved,
-       count(*) filter (where outcome = 'background') as background,
-       percentile_cont(0.5) within group (order by wait_ms) filter (where outcome <> 'background') as wait_p50_ms,
-       percentile_cont(0.95) within group (order by wait_ms) filter (where outcome <> 'background') as wait_p95_ms
-from hits where created_at > now() - interval '1 minute' and kind = 'click'
+-- The clicks of the last minute, without the reasons of their fallbacks, and the hits that are no clicks of their own.
+select count(*) filter (where kind = 'click' and outcome <> 'background') as clicks,
+       count(*) filter (where kind = 'click' and outcome = 'resolved') as resolved,
+       count(*) filter (where kind = 'click' and outcome = 'background') as background,
+       percentile_cont(0.5) within group (order by wait_ms)
+           filter (where kind = 'click' and outcome <> 'background') as wait_p50_ms,
+       percentile_cont(0.95) within group (order by wait_ms)
+           filter (where kind = 'click' and outcome <> 'background') as wait_p95_ms,
+       count(*) filter (where kind = 'repeat') as repeats, count(*) filter (where kind = 'preview') as previews
+from hits where created_at > now() - interval '1 minute'
 
 -- name: last_minute_fallbacks
 select coalesce(reason, 'unknown') as reason, count(*) as count
 from hits where created_at > now() - interval '1 minute' and outcome = 'fallback' and kind = 'click'
 group by 1 order by 1
+
+-- name: last_minute_offers
+-- $1: the most rows. The offers with the most fallbacks.
+select h.offer_name as offer, coalesce(lower(btrim(o.target_country)), '') as country, count(*) as fallbacks
+from hits h left join offers o on o.id = h.offer_id
+where h.created_at > now() - interval '1 minute' and h.outcome = 'fallback' and h.kind = 'click'
+group by 1, 2 order by 3 desc, 1 limit $1
 
 -- name: apply_hit
 -- $2: days, null for no limit. Hits that are older are not inserted: they would be removed at once.
@@ -491,28 +525,84 @@ select at::float8, resolved, background, fallbacks, wait_p50::float8, wait_p95::
 from buckets left join reasons using (at) order by at
 
 -- name: add_batch_traces
--- $1 country, $2 priority. The rows of the temporary table `asked`, in their order.
-insert into active_trace_requests (request_id, tracking_url, target_country, priority, started_at, created_at)
-select request_id, url, $1, $2, now(), now() + place * interval '1 microsecond' from asked order by place
+-- $1 country, $2 priority, $3 starts_now, $4 seconds until they are given up, or null. The rows of the temporary table
+-- `asked`, in their order.
+insert into active_trace_requests
+    (request_id, tracking_url, target_country, priority, started_at, created_at, starts_now, timeout_at)
+select request_id, url, $1, $2, now(), now() + place * interval '1 microsecond', $3,
+       now() + make_interval(secs => $4::float8)
+from asked order by place
 
 -- name: batch_countries
--- The countries of pending batch traces that node $1 may take, and the first priority of each.
-select target_country, min(priority) as priority from active_trace_requests
+-- The countries of pending batch traces that node $1 may take, and the first priority of each. ahead: some have
+-- starts_now.
+select target_country, min(priority) as priority, bool_or(starts_now) as ahead from active_trace_requests
 where priority > 0 and status = 'pending' and (node_id is null or node_id = $1)
 group by 1
 
+-- name: batch_queue
+-- The batch traces of all nodes that have not ended, by country, without those of background clicks.
+select target_country as country,
+       count(*) filter (where status = 'pending' and node_id is null) as waiting,
+       count(*) filter (where status = 'processing' or node_id is not null) as running,
+       count(*) filter (where status = 'pending' and node_id is null and starts_now) as ahead,
+       extract(epoch from min(created_at) filter (where status = 'pending' and node_id is null))::float8 as since_s
+from active_trace_requests where priority > 1 and status in ('pending', 'processing')
+group by target_country order by target_country
+
 -- name: next_batch_traces
--- $1 country, $2 node, $3 ids of its running traces, $4 the last priority, $5 the most rows. The rows become this node's:
--- no other node traces them.
+-- $1 country, $2 node, $3 ids of its running traces, $4 the first and $5 the last priority, $6 whether without starts_now,
+-- $7 the most rows. The rows become this node's: no other node traces them.
 with claimed as (
     update active_trace_requests set node_id = $2
     where request_id in (
         select request_id from active_trace_requests
         where priority > 0 and status = 'pending' and target_country = $1 and (node_id is null or node_id = $2)
-              and request_id <> all($3::uuid[]) and priority <= $4
-        order by priority, created_at limit $5 for update skip locked)
+              and request_id <> all($3::uuid[]) and priority between $4 and $5 and not ($6::boolean and starts_now)
+              and (timeout_at is null or timeout_at > now())
+        order by priority, created_at limit $7 for update skip locked)
     returning request_id, tracking_url, priority, created_at, offer_id, identity)
 select request_id, tracking_url, priority, offer_id, identity::text from claimed order by priority, created_at
+
+-- name: next_traces_ahead
+-- $1 country, $2 node, $3 ids of its running traces, $4 the most rows. As next_batch_traces, of those with starts_now.
+with claimed as (
+    update active_trace_requests set node_id = $2
+    where request_id in (
+        select request_id from active_trace_requests
+        where priority > 1 and starts_now and status = 'pending' and target_country = $1
+              and (node_id is null or node_id = $2)
+              and request_id <> all($3::uuid[]) and (timeout_at is null or timeout_at > now())
+        order by priority, created_at limit $4 for update skip locked)
+    returning request_id, tracking_url, priority, created_at, offer_id, identity)
+select request_id, tracking_url, priority, offer_id, identity::text from claimed order by priority, created_at
+
+-- name: end_late_batch_traces
+-- $1 the error of those that nobody cancelled, $2 the most rows. Batch traces that no node has, and whose time has passed.
+update active_trace_requests
+set status = case when reason = 'cancelled' then 'failed' else 'timeout' end, completed_at = now(),
+    reason = coalesce(reason, 'out_of_time'), error_message = coalesce(error_message, $1)
+where request_id in (
+    select request_id from active_trace_requests
+    where timeout_at <= now() and status = 'pending' and priority > 1 and node_id is null
+    limit $2 for update skip locked)
+returning request_id
+
+-- name: late_batch_traces
+-- $1 ids. Those whose time has passed.
+select request_id, reason, error_message from active_trace_requests
+where request_id = any($1::uuid[]) and timeout_at <= now() and status in ('pending', 'processing') and priority > 1
+
+-- name: cancel_batch_traces
+-- $1 ids, or null, $2 names of a country, or null, $3 why. Those that no node has end; the time of the others passes.
+-- Traces of clicks, background ones too, go on.
+update active_trace_requests
+set status = case when status = 'pending' and node_id is null then 'failed' else status end,
+    completed_at = case when status = 'pending' and node_id is null then now() end,
+    timeout_at = now(), reason = 'cancelled', error_message = $3
+where priority > 1 and status in ('pending', 'processing') and reason is distinct from 'cancelled'
+      and ($1::uuid[] is null or request_id = any($1)) and ($2::text[] is null or lower(btrim(target_country)) = any($2))
+returning request_id
 
 -- name: release_batch_traces
 -- $1 node, $2 ids: traces that got no IP. Any node may take them.
@@ -530,6 +620,11 @@ where priority > 0
            (select n.node_id from nodes n where n.state in ('active', 'removed')))
 returning request_id
 
+-- name: ips_of_country
+-- $1: the country's names.
+select count(*) as total, count(*) filter (where is_healthy and status <> 'failed') as healthy
+from ip_rotation_pool where set_aside is null and lower(btrim(country)) = any($1::text[])
+
 -- name: end_queued_traces
 -- $1: the most rows. Traces that no node has begun by timeout_at, as those of background clicks have it.
 update active_trace_requests
@@ -539,13 +634,9 @@ set status = 'failed', completed_at = now(), reason = 'no_ip', identity = null,
                            round(extract(epoch from now() - created_at) / 60), target_country)
 where request_id in (
     select request_id from active_trace_requests
-    where status = 'pending' and priority > 0 and node_id is null and timeout_at < now()
+    where status = 'pending' and priority = 1 and node_id is null and timeout_at < now()
     limit $1 for update skip locked)
 returning request_id
-
--- name: ip_countries
--- As they are spelled in the rows.
-select distinct country from ip_rotation_pool where set_aside is null
 
 -- name: ended_traces
 select request_id, tracking_url, status, ip_assigned, final_url, error_message, trace_time_ms, bytes_received,

@@ -1,12 +1,14 @@
 """Reads the evidence for advice from the tables. Each query reads a bounded number of rows."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from daemon.countries import canonical, rows_by_country
 from daemon.database.postgres import Connection, is_pooled
 from daemon.database.queries import QUERIES
+from daemon.maintenance.attempts import error_in
 from daemon.maintenance.figures import (
     Evidence,
     Faults,
@@ -50,7 +52,28 @@ async def read_evidence(conn: Connection, now_s: float, settings: Settings) -> E
         set_aside=await conn.fetchval(QUERIES["set_aside"]),
         nodes=tuple(_node(row, now_s) for row in await conn.fetch(QUERIES["node_facts"])),
         nobodys_ips=await conn.fetchval(QUERIES["nobodys_ips"]),
+        errors=_errors(await conn.fetch(QUERIES["attempt_errors"])),
+        has_clicks=await conn.fetchval(QUERIES["has_clicks"]),
     )
+
+
+def _errors(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """The most common error by country and provider. Rows of one country may differ in its spelling."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for row in rows:
+        errors = counts.setdefault((canonical(row["country"]), row["provider"]), Counter())
+        errors[error_in(row["error"])] += row["traces"]
+    return {key: errors.most_common(1)[0][0] for key, errors in counts.items()}
+
+
+async def read_out(conn: Connection) -> dict[str, dict[str, tuple[int, int]]]:
+    """A unit of work: Figures.out by the rows."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for row in await conn.fetch(QUERIES["ips_out"]):
+        of_country = found.setdefault(canonical(row["country"]), {})
+        failed, others = of_country.get(row["provider"], (0, 0))
+        of_country[row["provider"]] = (failed + row["failed"], others + row["others"])
+    return found
 
 
 async def read_active(conn: Connection) -> dict[str, int]:

@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
+from daemon.countries import names_by_country
 from daemon.errors import BadInput
 from daemon.offers import values
 from daemon.offers.macros import Template, macro_url, template_of
@@ -123,11 +124,15 @@ class _Named(Generic[T]):
 
 
 class Offers:
-    """The active offers, and the closed ones. A paused offer's name may stand for the offer that takes its clicks."""
+    """The active offers, and the closed ones. A paused offer's name may stand for the offer that takes its clicks.
+
+    `by_country`: the names of the active offers, by canonical name.
+    """
 
     def __init__(self) -> None:
         self._active = _Named[Offer]({})
         self._closed = _Named[Offer | ClosedOffer]({})
+        self.by_country: Mapping[str, tuple[str, ...]] = {}
         self._by_id: dict[UUID, Offer] = {}
 
     def __len__(self) -> int:
@@ -152,6 +157,11 @@ class Offers:
             return found
         folded = _folded(name)
         return self._active.like(folded) or self._closed.like(folded)
+
+    @property
+    def total(self) -> int:
+        """All offers, the closed ones too."""
+        return len(self._active.by_name) + len(self._closed.by_name)
 
     def by_id(self, offer_id: UUID) -> Offer | None:
         """The active offer with this id."""
@@ -184,6 +194,7 @@ class Offers:
                     Complaint(True, f"offer {name!r}: {why}: its clicks go where those of a paused one go")
                 )
         self._active, self._closed = _Named(active), _Named(served)
+        self.by_country = names_by_country((offer.country, offer.name) for offer in active.values())
         self._by_id = {offer.id: offer for offer in active.values()}
         return complaints
 

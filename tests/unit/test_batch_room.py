@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.pool.messages import Counts, Elsewhere
-from daemon.trace.batch import room
+from daemon.trace.batch_queue import room
 
 FEW = st.integers(0, 200)
 
