@@ -34,6 +34,7 @@ from daemon.errors import NodeDisplaced
 from daemon.host.clocks import read_clocks
 from daemon.http.server import Server, click_server
 from daemon.journal.spool import Spool
+from daemon.journal.spool_forgetting import CHANNEL, SpoolForgetting
 from daemon.journal.writer import JournalWriter
 from daemon.journal_start import NodeJournal, journal_shipped
 from daemon.maintenance.actor import Maintenance
@@ -216,6 +217,11 @@ async def _workers_ready(
     await backends.aclose()
 
 
+def _followed(faces: Faces, spool: Spool, database: Database) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What SqlSync calls when further tables have changed, by channel."""
+    return faces.control.adopted_from(database) | {CHANNEL: SpoolForgetting(spool, database).take}
+
+
 @asynccontextmanager
 async def runtime_ready(
     faces: Faces,
@@ -230,7 +236,7 @@ async def runtime_ready(
     async with (
         reached_database(live.current, troubles) as database,
         journal_shipped(live, spool, writer, database, offers, troubles, on_displaced) as journal,
-        _pools_loaded(live, database, journal, offers, faces.control.adopted_from(database), troubles) as pools,
+        _pools_loaded(live, database, journal, offers, _followed(faces, spool, database), troubles) as pools,
         engines_running(workers_of(live.current)) as engines,
         _workers_ready(live, database, pools, journal, troubles, engines, faces.observers) as workers,
     ):

@@ -36,7 +36,7 @@ from daemon.troubles import Troubles
 
 IPS, OFFERS, NODES, GONE = "tracepool_ips", "tracepool_offers", "tracepool_nodes", "gone"
 ADDRESSEE = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-EDITED = ("ips", "edits", "offers", "tokens")
+EDITED = ("ips", "edits", "offers", "tokens", "forgets")
 """What an edit changes in a fingerprint."""
 CHECK_S = 15.0  # without an announcement the connection is tested
 POLL_S = 0.5

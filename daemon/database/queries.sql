@@ -47,6 +47,7 @@ select ips.*,
        (select coalesce(sum(hashtextextended(o::text, 0)), 0)::text from offers o) as offers,
        (select coalesce(sum(hashtextextended(concat(id, name, role, hash, revoked_at), 0)), 0)::text
         from control_tokens) as tokens,
+       (select coalesce(max(id), 0) from forget_requests) as forgets,
        (select count(*) from departed_endpoints where node_id = $1) as departed
 from (select count(*) filter (where node_id = $1) as ips,
              coalesce(sum(edit_no) filter (where node_id = $1), 0)::text as edits,
@@ -299,7 +300,7 @@ group by 1 order by 1
 
 -- name: last_minute_offers
 -- $1: the most rows. The offers with the most fallbacks.
-select h.offer_name as offer, coalesce(lower(btrim(o.target_country)), '') as country, count(*) as fallbacks
+select h.offer_name as offer, coalesce(lower(btrim(coalesce(h.country, o.target_country))), '') as country, count(*) as fallbacks
 from hits h left join offers o on o.id = h.offer_id
 where h.created_at > now() - interval '1 minute' and h.outcome = 'fallback' and h.kind = 'click'
 group by 1, 2 order by 3 desc, 1 limit $1
@@ -308,14 +309,19 @@ group by 1, 2 order by 3 desc, 1 limit $1
 -- $2: days, null for no limit. Hits that are older are not inserted: they would be removed at once.
 insert into hits
     (request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
-     created_at, kind, click_id)
+     created_at, kind, click_id, country)
 select request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
-       to_timestamp(answered_at), coalesce(kind, 'click'), click_id
+       to_timestamp(answered_at), coalesce(kind, 'click'), click_id, country
 from jsonb_to_recordset($1::jsonb) as (
     request_id uuid, offer_id uuid, offer_name text, outcome text, reason text, location text, visitor_address text,
-    user_agent text, referrer text, wait_ms int, answered_at float8, kind text, click_id text)
+    user_agent text, referrer text, wait_ms int, answered_at float8, kind text, click_id text,
+    country text)
 where $2::float8 is null or to_timestamp(answered_at) >= now() - make_interval(secs => $2::float8 * 86400)
 on conflict (request_id) do nothing
+
+-- name: requests_of_click_id
+-- $1: a click id. The newest 20 requests with it; the click before its repeats.
+select request_id, kind from hits where click_id = left($1, 512) order by kind <> 'click', created_at desc limit 20
 
 -- name: count_old
 -- $1: an array of entries, $2: days. How many are older: hits by answered_at, traces by started_at.
@@ -423,14 +429,15 @@ with ended as (
 select count(*) filter (where was = 'locked') as locks, count(*) filter (where was = 'cooldown') as cooldowns from ended
 
 -- name: record_statistics
--- $1: requests queued in the daemon, $2: the tables whose sizes are recorded. Utilisation is (locked + cooldown) / healthy; an IP that is marked unhealthy while
--- it is leased counts as locked until the lease ends.
+-- $1: requests queued in the daemon, $2: the keys of countries by their other names, $3: the tables whose sizes are
+-- recorded. Utilisation is (locked + cooldown) / healthy; an IP that is marked unhealthy while it is leased counts as
+-- locked until the lease ends.
 insert into ip_pool_statistics (
     total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, country_breakdown,
     active_requests, completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, bytes_per_trace_1h,
     bytes_1h, cost_1h, requests_queued, table_bytes)
 select p.*, t.*, $1,
-       (select jsonb_object_agg(name, pg_total_relation_size(to_regclass(quote_ident(name)))) from unnest($2::text[]) name)
+       (select jsonb_object_agg(name, pg_total_relation_size(to_regclass(quote_ident(name)))) from unnest($3::text[]) name)
 from (
     select coalesce(sum(total), 0)::int, coalesce(sum(available), 0)::int, coalesce(sum(locked), 0)::int,
            coalesce(sum(cooldown), 0)::int, coalesce(sum(failed), 0)::int,
@@ -439,8 +446,7 @@ from (
                'total', total, 'available', available, 'locked', locked, 'cooldown', cooldown, 'failed', failed,
                'utilization_percent', coalesce(round(100.0 * (locked + cooldown) / nullif(healthy, 0), 2), 0))), '{}')
     from (
-        select case lower(trim(country)) when 'gb' then 'uk' when 'gbr' then 'uk' when 'usa' then 'us'
-                    else lower(trim(country)) end as country,
+        select coalesce($2::jsonb ->> lower(trim(country)), lower(trim(country))) as country,
                count(*) as total,
                count(*) filter (where status = 'available' and is_healthy) as available,
                count(*) filter (where status = 'locked') as locked,
@@ -807,3 +813,67 @@ select pg_advisory_xact_lock($1, $2)
 -- name: join_beside
 -- $1, $2: the key of the same lock. Nodes join beside each other.
 select pg_advisory_xact_lock_shared($1, $2)
+
+-- name: forget_requests
+-- The people whose entries may still come from a node that was away.
+select kind, digest from forget_requests where at > now() - interval '30 days'
+
+-- name: add_forget_request
+-- $1 kind, $2 digest.
+insert into forget_requests (kind, digest) values ($1, $2)
+
+-- name: remove_old_forget_requests
+with old as (delete from forget_requests where at < now() - interval '30 days')
+delete from forgotten_clicks where at < now() - interval '30 days'
+
+-- name: forgotten_among
+select request_id from forgotten_clicks where request_id = any($1::uuid[])
+
+-- name: note_forgotten
+insert into forgotten_clicks (request_id) select unnest($1::uuid[]) on conflict do nothing
+
+-- name: hits_of_visitor
+select request_id from hits where visitor_address = $1
+
+-- name: hits_with_text
+-- $1: a pattern. The rows that may have a click id.
+select request_id, location, click_id from hits where location like $1 or click_id like $1
+
+-- name: traces_with_text
+select request_id, tracking_url, final_url, inbound_params, extracted_params, redirect_chain from active_trace_requests
+where tracking_url like $1 or final_url like $1 or inbound_params::text like $1
+      or extracted_params::text like $1 or redirect_chain::text like $1
+
+-- name: hits_of_clicks
+select request_id, location, visitor_address, user_agent, referrer, click_id, offer_id, offer_name
+from hits where request_id = any($1::uuid[])
+
+-- name: traces_of_clicks
+select request_id, tracking_url, final_url, inbound_params, extracted_params, redirect_chain, error_message
+from active_trace_requests where request_id = any($1::uuid[])
+
+-- name: blank_hits
+update hits h
+set location = e.location, visitor_address = null, user_agent = null, referrer = null, click_id = null,
+    offer_name = e.offer_name
+from jsonb_to_recordset($1::jsonb) as e (request_id uuid, location text, offer_name text)
+where h.request_id = e.request_id
+
+-- name: blank_traces
+-- A trace of the batch lane that has not begun is given up: its URL is gone.
+update active_trace_requests t
+set tracking_url = e.tracking_url, final_url = e.final_url, inbound_params = e.inbound_params,
+    extracted_params = e.extracted_params, redirect_chain = e.redirect_chain, identity = null,
+    error_message = case when t.status = 'pending' and t.priority > 0 then 'its visitor was forgotten before' end,
+    completed_at = case when t.status = 'pending' and t.priority > 0 then now() else t.completed_at end,
+    status = case when t.status = 'pending' and t.priority > 0 then 'failed' else t.status end
+from jsonb_to_recordset($1::jsonb) as e (
+    request_id uuid, tracking_url text, final_url text, inbound_params jsonb, extracted_params jsonb, redirect_chain jsonb)
+where t.request_id = e.request_id
+
+-- name: new_forget_requests
+-- $1: an id.
+select id, kind, digest from forget_requests where id > $1 and at > now() - interval '30 days' order by id
+
+-- name: forgotten_clicks
+select request_id from forgotten_clicks

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from shlex import quote
 
+from daemon.maintenance.advice_countries import country_unknown
 from daemon.maintenance.advice_disk import disk_full_soon
 from daemon.maintenance.advice_incidents import attempts_failing, country_without_ips, ips_out
 from daemon.maintenance.advice_nodes import ips_nobodys, node_draining, node_lost, settings_differ, versions_differ
@@ -226,6 +227,7 @@ RULES: Mapping[str, Rule] = {
     "ips_nobodys": ips_nobodys,
     "node_draining": node_draining,
     "versions_differ": versions_differ,
+    "country_unknown": country_unknown,
     "country_without_ips": country_without_ips,
     "ips_out": ips_out,
     "attempts_failing": attempts_failing,

@@ -155,6 +155,15 @@ class NodeFact:
 
 
 @dataclass(frozen=True, slots=True)
+class OddCountry:
+    """A country that ISO 3166 does not have: how many IPs have it, and the names of the offers that have it."""
+
+    country: str
+    ips: int = 0
+    offers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Figures from the tables. `set_aside`: rows of ip_rotation_pool that are never leased.
 
@@ -181,6 +190,7 @@ class Evidence:
     connections_max: int | None = None
     nodes: tuple[NodeFact, ...] = ()
     nobodys_ips: int = 0
+    odd_countries: tuple[OddCountry, ...] = ()
     errors: Mapping[tuple[str, str], str] = field(default_factory=dict)
     has_clicks: bool = False
 

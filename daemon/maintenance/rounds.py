@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
+from daemon.countries import ALIASES
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice
@@ -132,6 +133,7 @@ async def run_once(
     timed_out += await _in_batches(database, "end_queued_traces", rows)
     statistics = await database.work(_record_statistics, queued, settings.maintenance.interval_s, node_id, is_scheduled)
     await database.fetch("record_clicks")
+    await database.fetch("remove_old_forget_requests")
     unhealthy = await database.fetch("unhealthy_ips", UNHEALTHY_NAMED_MAX)
     removed = await remove_old_rows(database, settings, min(BUDGET_S, settings.maintenance.interval_s / 3))
     return Report(
@@ -167,5 +169,6 @@ async def _record_statistics(
         claimed = await conn.fetchrow(QUERIES["claim_round"], STATISTICS, interval_s, node_id, False)
         if is_scheduled and not claimed["is_mine"]:
             return {}
-    row = dict(await conn.fetchrow(QUERIES["record_statistics"], queued, list(TABLES)))
+    others = json.dumps(dict(ALIASES))
+    row = dict(await conn.fetchrow(QUERIES["record_statistics"], queued, others, list(TABLES)))
     return row | {"country_breakdown": json.loads(row["country_breakdown"])}

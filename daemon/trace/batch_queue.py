@@ -141,8 +141,10 @@ def _use(country: str, used: int, healthy: int, below: float) -> str:
     return f"{now}, one more trace would make that {with_one_more:.0f}%, and such traces keep it below {below:g}%"
 
 
-def room(counts: Counts, beginning: int, below_percent: float, elsewhere: Elsewhere = ALONE) -> int:
+def room(counts: Counts, beginning: int, below_percent: float, elsewhere: Elsewhere = ALONE, *, least: int = 0) -> int:
     """How many more batch traces may start in a country where `beginning` have no IP yet.
+
+    `least`: so many may start while no IP is in use, however few there are.
 
     The utilisation, (locked + cooldown) / healthy, of this node and of all nodes stays below `below_percent`. Where the
     node has too few IPs for that but uses none, it may start one, if the nodes before it leave room for it.
@@ -153,6 +155,8 @@ def room(counts: Counts, beginning: int, below_percent: float, elsewhere: Elsewh
     healthy, used = counts.total - counts.failed, counts.locked + counts.cooldown + beginning
     here = _most(healthy, below_percent) - used
     in_all = _most(healthy + others.total - others.failed, below_percent) - used - others.locked - others.cooldown
+    if not used + others.locked + others.cooldown:
+        in_all = max(least, in_all)
     if not used and elsewhere.before < in_all:
         here = max(1, here)
     return max(0, min(here, in_all, counts.available - beginning))
