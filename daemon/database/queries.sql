@@ -528,13 +528,17 @@ where priority > 0 and status = 'pending' and (node_id is null or node_id = $1)
 group by 1
 
 -- name: batch_queue
--- The batch traces of all nodes that have not ended, by country, without those of background clicks.
+-- The batch traces of all nodes that have not ended, by country. Those of background clicks are counted apart.
 select target_country as country,
-       count(*) filter (where status = 'pending' and node_id is null) as waiting,
-       count(*) filter (where status = 'processing' or node_id is not null) as running,
-       count(*) filter (where status = 'pending' and node_id is null and starts_now) as ahead,
-       extract(epoch from min(created_at) filter (where status = 'pending' and node_id is null))::float8 as since_s
-from active_trace_requests where priority > 1 and status in ('pending', 'processing')
+       count(*) filter (where priority > 1 and status = 'pending' and node_id is null) as waiting,
+       count(*) filter (where priority > 1 and (status = 'processing' or node_id is not null)) as running,
+       count(*) filter (where priority > 1 and status = 'pending' and node_id is null and starts_now) as ahead,
+       extract(epoch from min(created_at) filter (where priority > 1 and status = 'pending' and node_id is null)
+               )::float8 as since_s,
+       count(*) filter (where priority = 1 and status = 'pending') as background,
+       extract(epoch from min(created_at) filter (where priority = 1 and status = 'pending'))::float8
+           as background_since_s
+from active_trace_requests where priority > 0 and status in ('pending', 'processing')
 group by target_country order by target_country
 
 -- name: next_batch_traces
