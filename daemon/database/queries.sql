@@ -258,26 +258,6 @@ select country, count(*) as total,
        count(*) filter (where status = 'failed' or not is_healthy) as failed, 0 as waiting
 from ip_rotation_pool where set_aside is null group by country
 
--- name: attempt_errors
--- Why the last hour's traces failed by the fault of their IP or provider. Without the hop and its host, errors are equal.
-select target_country as country, provider, regexp_replace(error_message, '^hop \d+ \([^)]*\): ', '') as error,
-       count(*) as traces
-from active_trace_requests
-where created_at > now() - interval '1 hour' and verdict in ('ip', 'provider') and provider is not null
-      and error_message is not null
-group by 1, 2, 3 order by 4 desc limit 500
-
--- name: has_clicks
-select exists (select from hits where kind = 'click')
-
--- name: ips_out
--- Failed IPs, and other IPs whose last trace failed by the IP's fault.
-select country, provider, count(*) filter (where status = 'failed' or not is_healthy) as failed,
-       count(*) filter (where status <> 'failed' and is_healthy) as others
-from ip_rotation_pool
-where set_aside is null and (status = 'failed' or not is_healthy or consecutive_failures > 0)
-group by country, provider
-
 -- name: active_traces
 select count(*) from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0
 
@@ -547,13 +527,17 @@ where priority > 0 and status = 'pending' and (node_id is null or node_id = $1)
 group by 1
 
 -- name: batch_queue
--- The batch traces of all nodes that have not ended, by country, without those of background clicks.
+-- The batch traces of all nodes that have not ended, by country. Those of background clicks are counted apart.
 select target_country as country,
-       count(*) filter (where status = 'pending' and node_id is null) as waiting,
-       count(*) filter (where status = 'processing' or node_id is not null) as running,
-       count(*) filter (where status = 'pending' and node_id is null and starts_now) as ahead,
-       extract(epoch from min(created_at) filter (where status = 'pending' and node_id is null))::float8 as since_s
-from active_trace_requests where priority > 1 and status in ('pending', 'processing')
+       count(*) filter (where priority > 1 and status = 'pending' and node_id is null) as waiting,
+       count(*) filter (where priority > 1 and (status = 'processing' or node_id is not null)) as running,
+       count(*) filter (where priority > 1 and status = 'pending' and node_id is null and starts_now) as ahead,
+       extract(epoch from min(created_at) filter (where priority > 1 and status = 'pending' and node_id is null)
+               )::float8 as since_s,
+       count(*) filter (where priority = 1 and status = 'pending') as background,
+       extract(epoch from min(created_at) filter (where priority = 1 and status = 'pending'))::float8
+           as background_since_s
+from active_trace_requests where priority > 0 and status in ('pending', 'processing')
 group by target_country order by target_country
 
 -- name: next_batch_traces

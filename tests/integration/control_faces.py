@@ -91,6 +91,8 @@ STATUS: dict[str, Any] = {
             "reason": "in_use",
             "why": "us is 67% in use (2 of 3 IPs), and such traces begin below 60%",
             "next": "add IPs",
+            "background": 0,
+            "background_since": None,
         }
     ],
     "queues": {"connections": {"length": 1, "max": 20_000}},
