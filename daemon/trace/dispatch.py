@@ -157,9 +157,13 @@ class Dispatcher:
         return handle
 
     def dispatch_batch(self, request: JobRequest, pool: PoolHandle, listener: Listener, priority: int) -> bool:
-        """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full."""
+        """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full.
+
+        A background click's trace may be tried through other IPs for trace.timeout_s, because nobody waits for it.
+        """
         settings = self._live.current
-        deadline_s = request.asked.tick_s + settings.click.deadline_s
+        is_click = priority == BACKGROUND_PRIORITY
+        deadline_s = request.asked.tick_s + (settings.trace.timeout_s if is_click else settings.click.deadline_s)
         return self._put(_job_of(request, pool.country, listener, deadline_s, settings, priority))
 
     def _put(self, job: TraceJob) -> bool:
