@@ -13,14 +13,20 @@ from daemon.cli.output import progress, say, say_rows_json, say_table, warn
 from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.pool import store
-from daemon.pool.provision_rows import DEFAULT_COUNTRY, DEFAULT_PROVIDER, NewIP, generated_ips, odd_countries, read_ips
+from daemon.pool.provision_rows import (
+    DEFAULT_COUNTRY,
+    DEFAULT_PROVIDER,
+    NewIP,
+    country_warnings,
+    generated_ips,
+    read_ips,
+)
 from daemon.pool.store import PoolIP, Selection
 from daemon.providers.proxies import DEFAULT_PORT
 from daemon.settings.model import Settings
 
 TERMINAL_ROWS_MAX = 500
 RESET_NAMED_MAX = 20
-COUNTRIES_NAMED_MAX = 20
 COLUMNS = ("ip", "country", "provider", "status", "until", "uses", "failures", "node")
 
 
@@ -43,7 +49,6 @@ def generate(
         tracepool provision generate --count 5 --prefix exit-
     """
     settings = settings_of(config)
-    prefix = f"{provider.strip()}-{country.strip()}-" if prefix is None else prefix
     return _add(settings, list(generated_ips(prefix, count, port, country, provider)), refused=0)
 
 
@@ -89,19 +94,16 @@ def import_file(
     found = imported(file, partial(read_ips, providers=settings.providers, defaults=defaults), strict=strict)
     if found is None:
         return 1
-    for odd in odd_countries(found.rows)[:COUNTRIES_NAMED_MAX]:
-        warn(f"tracepool: warning: country {odd} is no two-letter code: only offers with this text use its IPs")
+    for warning in country_warnings(found.rows):
+        warn(f"tracepool: warning: {warning}")
     return _add(settings, found.rows, refused=len(found.refused), repeated=len(found.repeated))
 
 
 def _add(settings: Settings, ips: Sequence[NewIP], *, refused: int, repeated: int = 0) -> int:
     with progress("copying rows", len(ips)) as copied:
         done = work(settings, store.add_ips, ips, copied)
-    if done.other_password:
-        warn(
-            f"tracepool: {done.other_password} of the skipped IPs have another password in the pool, which stays:"
-            " `tracepool provision remove` them and import again, or change the column password"
-        )
+    for warning in done.warnings:
+        warn(f"tracepool: {warning}")
     say(f"added {done.added}, skipped {len(ips) - done.added + repeated} (already there), refused {refused}")
     return 1 if refused else 0
 

@@ -27,6 +27,7 @@ from pydantic.dataclasses import dataclass as model
 from quart import Blueprint, g
 from quart_schema import validate_querystring, validate_response
 
+from daemon.checks.checker import Checker
 from daemon.control.listings import Listing, PageQuery, read_page
 from daemon.control.observers import Observers
 from daemon.control.overview import Overview
@@ -60,6 +61,7 @@ class ControlContext(TracerContext):
     database: Database
     maintenance: Callable[[], Awaitable[Report]]
     observers: Observers
+    checker: Checker
 
 
 G = TypeVar("G")

@@ -16,14 +16,17 @@ from daemon.control.face import control_app
 from daemon.control.problems import not_ready
 from daemon.control.resources import (
     direct_traces,
+    ip_sets,
     ips,
     nodes,
+    offer_forms,
     offers,
     pages,
     pools,
     reports,
     statistics,
     status,
+    tokens,
     traces,
 )
 from daemon.control.token_store import note_use
@@ -47,7 +50,10 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     pools.blueprint,
     nodes.blueprint,
     ips.blueprint,
+    ip_sets.blueprint,
     offers.blueprint,
+    offer_forms.blueprint,
+    tokens.blueprint,
     traces.blueprint,
     statistics.blueprint,
     reports.blueprint,

@@ -9,13 +9,13 @@ the name of the setting if one of these is missing.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as model
 
 from daemon.database.records import Columns, Import, import_rows
-from daemon.errors import BadInput
+from daemon.errors import BadInput, FieldsRefused
 from daemon.offers import readers, values
 
 T = TypeVar("T")
@@ -75,6 +75,7 @@ class Setting:
     empty: the meaning of null in a request, if it is not `default`.
     check: the name of the constraint on the values.
     live: checks the column, or each item of a list, for clicks. None: clicks do not need the column.
+    about: a sentence for a form, if that of the first option does not do.
     """
 
     body: Any
@@ -86,6 +87,17 @@ class Setting:
     check: str | None = None
     live: Callable[[object], object] | None = None
     options: tuple[Option, ...] = ()
+    about: str = ""
+
+    @property
+    def help(self) -> str:
+        """A sentence for a form."""
+        return self.about or self.options[0].help.removesuffix(" Repeatable.")
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that the setting may have, if it is one of a few."""
+        return get_args(self.body) if get_origin(self.body) is Literal else ()
 
     @property
     def sql(self) -> str:
@@ -108,10 +120,11 @@ class OfferFields:
 
     offer_name: Annotated[str, Setting(
         body=Word, stored=str, read=readers.text(values.NAME_CHARACTERS_MAX), example="summer-sale",
-        check="offers_offer_name_check", live=str,
+        check="offers_offer_name_check", live=str, about="As in /track-hit?offer=NAME.",
     )]
     final_url: Annotated[str | None, Setting(
         body=Url, stored=str, read=readers.url, example="https://ads.example/click?id=7", live=str,
+        about="Where the chain starts and a fallback goes; with macros such as {gclid}.",
     )] = None
     target_country: Annotated[str | None, Setting(
         body=Country, stored=str, read=readers.text(COUNTRY_CHARACTERS_MAX), example="uk", default="us", live=str,
@@ -119,6 +132,7 @@ class OfferFields:
     )] = None
     is_active: Annotated[bool | None, Setting(
         body=Flag, stored=bool, read=readers.truth, example="false", default=True, live=bool,
+        about="Serve it; an inactive offer is paused.",
     )] = None
     deadline_s: Annotated[float | None, Setting(
         body=Deadline, stored=float | None, read=readers.deadline, example="8",
@@ -151,6 +165,7 @@ class OfferFields:
     param_filter: Annotated[str | None, Setting(
         body=Filter, stored=dict[str, list[str]] | None, read=readers.param_filter, example="keep gclid wbraid",
         check="offers_param_filter_is_keep_or_drop_with_a_list_of_names", live=values.param_filter_in,
+        about="Keep or drop parameters of these names on the landing URL.",
         options=(
             Option("keep", "Add only parameters of this name to the landing URL. Repeatable.", metavar="NAME",
                    means=lambda names: {"keep": names}),
@@ -231,10 +246,19 @@ def with_fields(types: Mapping[str, Any], *, optional: bool = False) -> Callable
 
 
 def offer_fields(given: Mapping[str, object], *, allow_private: bool) -> OfferFields:
-    """Check all columns of an offer. Raises BadInput, which names the column and the fault."""
+    """Check all columns of an offer. Raises FieldsRefused, which has each wrong column with the fault."""
     if given.get("offer_name") is None:
-        raise BadInput("offer_name is missing")
-    return OfferFields(**{column: setting.read(given, column, allow_private) for column, setting in SETTINGS.items()})
+        raise BadInput("offer_name is missing", field="offer_name")
+    read: dict[str, Any] = {}
+    errors: list[tuple[str, str]] = []
+    for column, setting in SETTINGS.items():
+        try:
+            read[column] = setting.read(given, column, allow_private)
+        except BadInput as e:
+            errors.append((column, str(e)))
+    if errors:
+        raise FieldsRefused(errors)
+    return OfferFields(**read)
 
 
 def new_offer(given: Mapping[str, object], *, allow_private: bool) -> OfferFields:
@@ -243,7 +267,7 @@ def new_offer(given: Mapping[str, object], *, allow_private: bool) -> OfferField
     if offer.final_url is not None:
         return offer
     if not offer.tracking_urls:
-        raise BadInput("final_url is missing: say where its chain starts, there or in tracking_urls")
+        raise BadInput("final_url is missing: say where its chain starts, there or in tracking_urls", field="final_url")
     return offer_fields({**given, "final_url": urls_of(offer)[0]}, allow_private=allow_private)
 
 

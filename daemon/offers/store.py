@@ -86,22 +86,47 @@ async def load_offers(conn: Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in await conn.fetch(f"select id, {', '.join(LIVE)} from offers")]  # noqa: S608
 
 
-async def find_offer_row(conn: Connection, key: str) -> dict[str, Any] | None:
-    """The whole row of the offer with this id, else of the one with this name."""
+async def find_offer_row(conn: Connection, key: str, *, lock: bool = False) -> dict[str, Any] | None:
+    """The whole row of the offer with this id, else of the one with this name. `lock`: for a change of it."""
     row = await conn.fetchrow(
-        "select * from offers where id::text = lower($1) or offer_name = $1 order by offer_name = $1 limit 1", key
+        "select * from offers where id::text = lower($1) or offer_name = $1 order by offer_name = $1 limit 1"  # noqa: S608
+        + (" for update" if lock else ""),
+        key,
     )
     return dict(row) if row else None
 
 
 async def update_offer(conn: Connection, changes: OfferFields, cleared: Collection[str] = ()) -> bool:
     """Set the given values, and null in the columns of `cleared`. Returns False if there is no such offer."""
-    given = _columns(changes)
+    return bool(await update_offers(conn, [changes.offer_name], changes, cleared))
+
+
+async def update_offers(
+    conn: Connection, names: Sequence[str], changes: OfferFields, cleared: Collection[str] = ()
+) -> list[str]:
+    """As `update_offer`, of all offers with these names. Returns the names of those that exist."""
+    _, *values = (given := _columns(changes)).values()
     nulls = "".join(f"{column} = null, " for column in SETTINGS if column in cleared)
-    statement = f"update offers set {nulls}{_changes(given)} where offer_name = $1 returning true"  # noqa: S608
-    found = bool(await conn.fetchval(statement, *given.values()))
-    await _check_handovers(conn, {changes.offer_name} if changes.paused_to else set())
+    statement = f"update offers set {nulls}{_changes(given)} where offer_name = any($1::text[]) returning offer_name"  # noqa: S608
+    found = sorted(row["offer_name"] for row in await conn.fetch(statement, list(names), *values))
+    await _check_handovers(conn, set(found) if changes.paused_to else set())
     return found
+
+
+async def find_offer_names(conn: Connection, keys: Sequence[str]) -> dict[str, str | None]:
+    """The name of the offer with each id or name, whose rows it locks for a change; None: there is none."""
+    rows = await conn.fetch(
+        "select id::text as id, offer_name from offers where id::text = any($1::text[]) or offer_name = any($2::text[])"
+        " order by offer_name for update",
+        [key.lower() for key in keys],
+        list(keys),
+    )
+    by_id, names = {row["id"]: row["offer_name"] for row in rows}, {row["offer_name"] for row in rows}
+    return {key: by_id.get(key.lower(), key if key in names else None) for key in keys}
+
+
+async def remove_offers(conn: Connection, names: Sequence[str]) -> None:
+    await conn.execute("delete from offers where offer_name = any($1::text[])", list(names))
 
 
 async def _check_handovers(conn: Connection, names: set[str]) -> None:
@@ -115,15 +140,20 @@ async def _check_handovers(conn: Connection, names: set[str]) -> None:
         if name not in names:
             continue
         if taker is not None and taker not in takers:
-            raise BadInput(f"offer {name!r}: paused_to: no offer is called {taker!r}")
+            raise BadInput(f"offer {name!r}: paused_to: no offer is called {taker!r}", field="paused_to")
         for _ in range(HANDOVERS_MAX):
             if taker is None:
                 break
             if taker == name:
-                raise BadInput(f"offer {name!r}: paused_to leads back to it: its clicks would reach no active offer")
+                raise BadInput(
+                    f"offer {name!r}: paused_to leads back to it: its clicks would reach no active offer",
+                    field="paused_to",
+                )
             taker = takers.get(taker)
         else:
-            raise BadInput(f"offer {name!r}: paused_to leads through more than {HANDOVERS_MAX} paused offers")
+            raise BadInput(
+                f"offer {name!r}: paused_to leads through more than {HANDOVERS_MAX} paused offers", field="paused_to"
+            )
 
 
 async def remove_offer(conn: Connection, name: str) -> bool:

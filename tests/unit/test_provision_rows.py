@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from daemon.database.records import RefusedRecord, decoded
 from daemon.errors import BadInput
-from daemon.pool.provision_rows import COLUMNS, NewIP, generated_ips, new_ip, odd_countries, read_ips
+from daemon.pool.provision_rows import COLUMNS, NewIP, country_warnings, generated_ips, new_ip, read_ips
 from daemon.providers.settings import Provider
 from daemon.web.endpoints import IPV4_HINT, canonical_endpoint
 
@@ -351,7 +351,8 @@ def test_an_endpoint_that_the_file_repeats_is_named_with_both_lines() -> None:
 def test_the_import_says_the_country_and_the_provider_of_rows_that_name_none() -> None:
     read = read_ips("ip_address,country\n192.0.2.1,\n192.0.2.2,de\n", defaults={"country": "uk", "provider": "web"})
     assert [(row.country, row.provider) for row in read.rows] == [("uk", "web"), ("de", "web")]
-    assert odd_countries([*read.rows, *read_ips("ip_address,country\n192.0.2.1,en-US\n").rows]) == ["en-US"]
+    odd = country_warnings([*read.rows, *read_ips("ip_address,country\n192.0.2.1,en-US\n").rows])
+    assert odd == ["country en-US is no two-letter code: only offers with this text use its IPs"]
 
 
 @given(st.text('192.0:@;|,\t #pass/"[]s5ocket', max_size=60))

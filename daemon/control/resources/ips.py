@@ -146,15 +146,6 @@ class IpsAdded:
     refused: list[RowRefused]
 
 
-@dataclass(frozen=True, slots=True, config=STRICT)
-class IpSelection:
-    """The unhealthy IPs that meet each condition given; without a condition, all unhealthy IPs."""
-
-    country: Word | None = None
-    ip: Word | None = None
-    provider: Word | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class IpsReset:
     """The IPs that are available again, as address:port."""
@@ -210,22 +201,13 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         note_change(added=added, refused=len(refused))
         return IpsAdded(added, len(rows) - added, refused)
 
-    @routes.post("/api/ips/reset")
-    @validate_request(IpSelection)
-    @validate_response(IpsReset)
-    async def reset(data: IpSelection) -> IpsReset:
-        """Make unhealthy IPs available again."""
-        rows = await context().database.work(reset_ips, Selection(**asdict(data)))
-        note_change(reset=len(rows))
-        return IpsReset([row.name for row in rows])
-
     @routes.post("/api/ips/<uuid:ip_id>/reset")
     @validate_response(IpsReset)
     async def reset_one(ip_id: UUID) -> IpsReset:
         """Make one unhealthy IP available again."""
         database = context().database
         _known(await database.work(read_one, IPS, ip_id), ip_id)
-        rows = await database.work(reset_ips, Selection(id=ip_id))
+        rows = await database.work(reset_ips, Selection(ids=[ip_id]))
         note_change(reset=[row.name for row in rows])
         return IpsReset([row.name for row in rows])
 
@@ -233,7 +215,7 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @validate_response(IpRetired)
     async def retire(ip_id: UUID) -> IpRetired:
         """Retire an IP. A lease of the IP ends first."""
-        removed, locked = await context().database.work(remove_ips, Selection(id=ip_id))
+        removed, locked = await context().database.work(remove_ips, Selection(ids=[ip_id]))
         if not removed:
             _known(None, ip_id)
         note_change(retired=str(ip_id))

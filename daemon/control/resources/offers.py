@@ -3,12 +3,16 @@
 A running daemon adopts each change within a second.
 """
 
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, SkipValidation
 from pydantic.dataclasses import dataclass
 from quart import Blueprint, request
 from quart_schema import validate_request, validate_response
@@ -50,10 +54,20 @@ class OffersQuery:
     limit: Limit = 50
 
 
+BODIES: dict[str, Any] = {
+    name: Annotated[setting.body | str, SkipValidation()]  # type: ignore[type-arg]
+    for name, setting in SETTINGS.items()
+}
+"""The readers of the settings check the values, so that a request is refused in the same words as a command."""
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)
-@with_fields({name: setting.body | None for name, setting in SETTINGS.items() if name != "offer_name"}, optional=True)
+@with_fields({name: body | None for name, body in BODIES.items() if name != "offer_name"}, optional=True)
 class OfferChanges:
-    """The settings to change. A list or an object replaces the old one; null, or an empty one, removes it."""
+    """The settings to change. A list or an object replaces the old one; null, or an empty one, removes it.
+
+    A text is read as in an import: `keep gclid wbraid`, `3:https://ads.example/a 1:https://ads.example/b`.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -65,7 +79,7 @@ class OfferNew(OfferChanges):
     instead of `final_url`. While the offer is paused, its clicks go to the offer `paused_to`, else to `fallback_url`.
     """
 
-    offer_name: Word
+    offer_name: SkipValidation[Word]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -84,6 +98,10 @@ class OfferRow:
 
     created_at: datetime
     updated_at: datetime
+
+
+Versioned = tuple[OfferRow, int, dict[str, str]]
+"""An offer, the status, and the header ETag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +128,9 @@ def blueprint(context: GetContext) -> Blueprint:
 
     @routes.get("/api/offers/<path:offer>")
     @validate_response(OfferRow)
-    async def show_offer(offer: str) -> OfferRow:
-        """One offer, by its name or its id."""
-        return _shown(await context().database.work(_known, offer))
+    async def show_offer(offer: str) -> Versioned:
+        """One offer, by its name or its id. ETag: its version, for If-Match of a change."""
+        return _versioned(await context().database.work(_known, offer))
 
     _add_new(routes, context)
     _add_changes(routes, context)
@@ -126,14 +144,15 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
     @routes.post("/api/offers")
     @validate_request(OfferNew)
     @validate_response(OfferRow, 201)
-    async def create_offer(data: OfferNew) -> tuple[OfferRow, int]:
+    async def create_offer(data: OfferNew) -> Versioned:
         """Add an offer, as `tracepool offers add` does; 409 if another offer has its name."""
         offer = new_offer(asdict(data), allow_private=private())
         added, row = await context().database.work(_add, offer)
         if not added:
-            raise ProblemRaised(409, f"an offer called {offer.offer_name!r} exists already: PATCH changes it")
+            why = f"an offer called {offer.offer_name!r} exists already: PATCH changes it"
+            raise ProblemRaised(409, why, field="offer_name")
         note_change(offer=offer.offer_name)
-        return _shown(row), 201
+        return _versioned(row, 201)
 
     @routes.post("/api/offers/import")
     @validate_request(OffersNew)
@@ -153,54 +172,89 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @routes.patch("/api/offers/<path:offer>")
     @validate_request(OfferChanges)
     @validate_response(OfferRow)
-    async def change_offer(offer: str, data: OfferChanges) -> OfferRow:
-        """Change the settings of an offer that the body names; null removes a setting (RFC 7396)."""
+    async def change_offer(offer: str, data: OfferChanges) -> Versioned:
+        """Change the settings of an offer that the body names; null removes a setting (RFC 7396).
+
+        With the header If-Match, which holds the ETag of an earlier answer, the status is 412 if the offer was changed
+        in the meantime, and nothing is changed.
+        """
         named = sorted(await request.get_json())
-        values = asdict(data)
-        given = {name: SETTINGS[name].unset if values[name] is None else values[name] for name in named}
-        changes = _changes(given, context().settings().trace.allow_private)
-        cleared = [name for name, value in given.items() if value is None]
-        row = await context().database.work(_change, offer, changes, cleared)
+        changes, cleared = changes_of(asdict(data), named, allow_private=context().settings().trace.allow_private)
+        row = await context().database.work(_change, offer, changes, cleared, request.headers.get("If-Match"))
         note_change(offer=row["offer_name"], changed=named)
-        return _shown(row)
+        return _versioned(row)
 
     @routes.delete("/api/offers/<path:offer>")
     @validate_response(OfferRemoved)
     async def delete_offer(offer: str) -> OfferRemoved:
-        """Remove an offer: its clicks get 404. Its hits and traces stay."""
-        name = await context().database.work(_remove, offer)
+        """Remove an offer: its clicks get 404. Its hits and traces stay. If-Match: as for a change."""
+        name = await context().database.work(_remove, offer, request.headers.get("If-Match"))
         note_change(removed=name)
         return OfferRemoved(name)
 
 
-def _changes(given: dict[str, object], allow_private: bool) -> OfferFields:
-    """The changes, checked. `offer_name` is a placeholder: the caller sets it."""
+def changes_of(
+    values: Mapping[str, Any], named: Iterable[str], *, allow_private: bool
+) -> tuple[OfferFields, list[str]]:
+    """The changes to the settings in `named`, checked, and those to set to null.
+
+    `offer_name` is a placeholder: the caller sets it. Null and a blank text mean that the setting is removed.
+    """
+
+    def given_for(name: str) -> object:
+        blank = isinstance(values[name], str) and not values[name].strip()
+        return SETTINGS[name].unset if values[name] is None or blank else values[name]
+
+    given = {name: given_for(name) for name in named}
     if given.get("final_url", "") is None:
-        raise BadInput("final_url cannot be removed: an offer needs one")
-    return offer_fields({"offer_name": "any", **given}, allow_private=allow_private)
+        raise BadInput("final_url cannot be removed: an offer needs one", field="final_url")
+    changes = offer_fields({"offer_name": "any", **given}, allow_private=allow_private)
+    return changes, [name for name, value in given.items() if value is None]
 
 
 async def _add(conn: Connection, offer: OfferFields) -> tuple[bool, dict[str, Any]]:
     return await add_offer(conn, offer), await _known(conn, offer.offer_name)
 
 
-async def _change(conn: Connection, key: str, changes: OfferFields, cleared: list[str]) -> dict[str, Any]:
-    row = await _known(conn, key)
+async def _change(
+    conn: Connection, key: str, changes: OfferFields, cleared: list[str], version: str | None
+) -> dict[str, Any]:
+    row = await _known(conn, key, version)
     await update_offer(conn, replace(changes, offer_name=row["offer_name"]), cleared)
     return await _known(conn, str(row["id"]))
 
 
-async def _remove(conn: Connection, key: str) -> str:
-    name = str((await _known(conn, key))["offer_name"])
+async def _remove(conn: Connection, key: str, version: str | None) -> str:
+    name = str((await _known(conn, key, version))["offer_name"])
     await remove_offer(conn, name)
     return name
 
 
-async def _known(conn: Connection, key: str) -> dict[str, Any]:
-    row = None if "\0" in key else await find_offer_row(conn, key)
+async def _known(conn: Connection, key: str, version: str | None = None) -> dict[str, Any]:
+    """The row of the offer; with `version`, the value of an If-Match header, locked and checked (RFC 9110, 13.1.1)."""
+    row = None if "\0" in key else await find_offer_row(conn, key, lock=version is not None)
     if row is None:
         raise ProblemRaised(404, f"no offer has the name or id {key[:100]!r}: GET /api/offers lists them")
+    if version is not None and version.strip() != "*" and _etag(row) not in re.findall(r'"[^"]*"', version):
+        changed = row["updated_at"].astimezone(UTC)
+        raise ProblemRaised(
+            412,
+            f"offer {row['offer_name']!r} was changed after you read it, at {changed:%Y-%m-%d %H:%M:%S} UTC: nothing"
+            " was changed now. Look at its new settings, and save again",
+            kind="/problems/changed",
+            title="Changed in the meantime",
+        )
     return row
+
+
+def _etag(row: dict[str, Any]) -> str:
+    """The version of an offer. Edits by SQL, which may leave updated_at, change it too."""
+    text = json.dumps(row, default=str, sort_keys=True)
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
+
+
+def _versioned(row: dict[str, Any], status: int = 200) -> Versioned:
+    return _shown(row), status, {"ETag": _etag(row)}
 
 
 def _shown(row: dict[str, Any]) -> OfferRow:

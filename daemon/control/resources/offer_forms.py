@@ -1,0 +1,177 @@
+"""What forms for offers need: the settings, a check of values without a change, and changes of many offers at once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SkipValidation
+from pydantic.dataclasses import dataclass
+from quart import Blueprint, request
+from quart_schema import validate_request, validate_response
+
+from daemon.control.api import STRICT, GetContext, Word, note_change
+from daemon.control.problems import ProblemRaised
+from daemon.control.resources.offers import OfferChanges, changes_of
+from daemon.database.postgres import Connection
+from daemon.offers.macro_forms import meanings
+from daemon.offers.schema import SETTINGS, OfferFields, Setting, new_offer
+from daemon.offers.store import find_offer_names, remove_offers, update_offers
+
+OFFERS_MAX = 10_000
+NAMED_MAX = 5
+OfferKeys = Annotated[list[Word], Field(min_length=1, max_length=OFFERS_MAX)]
+KINDS: dict[str, Literal["text", "flag", "number"]] = {"text": "text", "boolean": "flag", "double precision": "number"}
+
+
+@dataclass(frozen=True, slots=True)
+class OfferSetting:
+    """A setting of an offer. `kind`: how a form asks for it; `words`: a list or an object, as text of an import.
+
+    `choices`: the words that the setting may be; empty: it is free. `default`: the value of a new offer.
+    """
+
+    name: str
+    kind: Literal["text", "choice", "flag", "number", "words"]
+    choices: list[str]
+    help: str
+    example: str
+    default: str | bool | float | list[str] | None
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OfferSettings:
+    items: list[OfferSetting]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class OfferDraft(OfferChanges):
+    """Values to check. With `offer_name` they are those of a new offer, without it changes to one that exists."""
+
+    offer_name: SkipValidation[Word] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferChecked:
+    """The values are good. `meanings`: what becomes of each macro in the URLs, a sentence each."""
+
+    meanings: list[str]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class OffersChange:
+    """Changes to offers, by their names or ids."""
+
+    offers: OfferKeys
+    changes: OfferChanges
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class OffersSelected:
+    """Offers, by their names or ids."""
+
+    offers: OfferKeys
+
+
+@dataclass(frozen=True, slots=True)
+class OffersChanged:
+    """The names of the offers that were changed: all that were named."""
+
+    changed: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class OffersRemoved:
+    """The names of the offers that were removed: all that were named."""
+
+    removed: list[str]
+
+
+def blueprint(context: GetContext) -> Blueprint:
+    routes = Blueprint("offer_forms", __name__)
+
+    @routes.get("/api/offer-settings")
+    @validate_response(OfferSettings)
+    async def offer_settings() -> OfferSettings:
+        """The settings that an offer has, as forms ask for them."""
+        return OfferSettings([_described(name, setting) for name, setting in SETTINGS.items()])
+
+    @routes.post("/api/offers/check")
+    @validate_request(OfferDraft)
+    @validate_response(OfferChecked)
+    async def check_offer(data: OfferDraft) -> OfferChecked:
+        """Check the values of an offer, without a change; 400 has each wrong field."""
+        values, allow_private = asdict(data), context().settings().trace.allow_private
+        if data.offer_name is not None:
+            new_offer(values, allow_private=allow_private)
+        else:
+            named = [name for name in await request.get_json() if name != "offer_name"]
+            changes_of(values, named, allow_private=allow_private)
+        return OfferChecked(list(dict.fromkeys(meanings(_urls_in(list(values.values()))))))
+
+    _add_changes(routes, context)
+    return routes
+
+
+def _add_changes(routes: Blueprint, context: GetContext) -> None:
+    @routes.post("/api/offers/change")
+    @validate_request(OffersChange)
+    @validate_response(OffersChanged)
+    async def change_offers(data: OffersChange) -> OffersChanged:
+        """Change many offers, all of them or none."""
+        named = sorted((await request.get_json())["changes"])
+        allow_private = context().settings().trace.allow_private
+        changes, cleared = changes_of(asdict(data.changes), named, allow_private=allow_private)
+        changed = await context().database.work(_change_all, data.offers, changes, cleared)
+        note_change(offers=changed[:NAMED_MAX], count=len(changed), changed=named)
+        return OffersChanged(changed)
+
+    @routes.post("/api/offers/remove")
+    @validate_request(OffersSelected)
+    @validate_response(OffersRemoved)
+    async def remove_many_offers(data: OffersSelected) -> OffersRemoved:
+        """Remove many offers, all of them or none. Their hits and traces stay."""
+        removed = await context().database.work(_remove_all, data.offers)
+        note_change(removed=removed[:NAMED_MAX], count=len(removed))
+        return OffersRemoved(removed)
+
+
+async def _change_all(conn: Connection, keys: Sequence[str], changes: OfferFields, cleared: list[str]) -> list[str]:
+    names = await _known_names(conn, keys)
+    return await update_offers(conn, names, replace(changes, offer_name="any"), cleared)
+
+
+async def _remove_all(conn: Connection, keys: Sequence[str]) -> list[str]:
+    names = await _known_names(conn, keys)
+    await remove_offers(conn, names)
+    return names
+
+
+async def _known_names(conn: Connection, keys: Sequence[str]) -> list[str]:
+    found = await find_offer_names(conn, keys)
+    if missing := [key for key, name in found.items() if name is None]:
+        shown = ", ".join(repr(key[:100]) for key in missing[:NAMED_MAX])
+        more = f" and {len(missing) - NAMED_MAX} more" if len(missing) > NAMED_MAX else ""
+        raise ProblemRaised(404, f"no offer has the name or id {shown}{more}: nothing was changed")
+    return sorted({name for name in found.values() if name is not None})
+
+
+def _urls_in(value: Any) -> Iterator[str]:
+    """The texts in the value that may be URLs."""
+    if isinstance(value, str) and "://" in value:
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _urls_in(item)
+
+
+def _described(name: str, setting: Setting) -> OfferSetting:
+    default: Any = list(setting.default) if isinstance(setting.default, tuple) else setting.default
+    return OfferSetting(
+        name=name,
+        kind="choice" if setting.choices else KINDS.get(setting.sql, "words"),
+        choices=list(setting.choices),
+        help=setting.help,
+        example=setting.example,
+        default=default,
+        required=name in ("offer_name", "final_url"),
+    )
