@@ -103,6 +103,7 @@ class Lane:
     _is_stopped: bool = field(default=False, init=False)
     _refused_until_seq: int = field(default=0, init=False)  # the end of the last batch that was refused
     _claim: tuple[UUID | None, bool] = field(default=(None, True), init=False)  # when the batch was read
+    _after_seq: int = field(default=0, init=False)  # `seq` when the batch was read
     seq: int = field(default=0, init=False)
     epoch: int = field(default=0, init=False)  # of this run, see take_positions
     furthest_seq: int = field(default=0, init=False)
@@ -110,7 +111,7 @@ class Lane:
 
     async def read(self, entries_max: int) -> list[SpooledEntry]:
         """The next entries; a single one after all were refused."""
-        self._claim = self._claimed()
+        self._claim, self._after_seq = self._claimed(), self.seq
         found: list[SpooledEntry] = await self._disk(self._spool.read, self.seq, 1 if self._is_stopped else entries_max)
         return [
             SpooledEntry(entry.seq, PASSED_OVER, "{}")
@@ -129,22 +130,24 @@ class Lane:
         if not self._claim[1]:
             raise DatabaseOccupied("this node has no claim on the database now")
         try:
-            await self._ship(await self._without_followers(batch))
+            await self._ship(await self._without_followers(batch), self._after_seq)
         except StatementRefused:
             self._is_stopped = True
             self._refused_until_seq = batch[-1].seq
             raise
         self._is_stopped = False
 
-    async def _ship(self, batch: Sequence[SpooledEntry]) -> None:
+    async def _ship(self, batch: Sequence[SpooledEntry], after_seq: int) -> None:
+        """`after_seq`: the position behind which the batch was read. The other lane may have found another since."""
         try:
-            applied = await self._apply(batch)
+            applied = await self._apply(batch, after_seq)
         except (*REFUSALS, StatementRefused) as e:
             if (refusal := refusal_of(e)) is None:
                 raise
             if len(batch) > 1:
-                await self._ship(batch[: len(batch) // 2])
-                await self._ship(await self._without_followers(batch[len(batch) // 2 :]))
+                first, rest = batch[: len(batch) // 2], batch[len(batch) // 2 :]
+                await self._ship(first, after_seq)
+                await self._ship(await self._without_followers(rest), first[-1].seq)
                 return
             if not await self._takes_others(batch[0]):
                 name = f"apply_{batch[0].kind}"
@@ -152,12 +155,12 @@ class Lane:
                     f"PostgreSQL refuses every row of {name}: {refusal.why}", EVERY_ROW_REMEDY
                 ) from e
             try:  # again: if the cause was removed just now, the other entries were taken for that reason
-                applied = await self._apply(batch)
+                applied = await self._apply(batch, after_seq)
             except (*REFUSALS, StatementRefused) as again:
                 if (refusal := refusal_of(again)) is None:
                     raise
                 batch = [await self._set_aside(batch[0], refusal)]
-                applied = await self._apply(batch)
+                applied = await self._apply(batch, after_seq)
         if applied:
             self._accepted |= {entry.kind: entry for entry in batch}
             self.seq = batch[-1].seq
@@ -214,9 +217,9 @@ class Lane:
             return False
         return None
 
-    async def _apply(self, batch: Sequence[SpooledEntry]) -> bool:
+    async def _apply(self, batch: Sequence[SpooledEntry], after_seq: int) -> bool:
         node_id, claim = self._spool.node_id, self._claim[0]
-        return await self._database.work(apply_batch, node_id, self.epoch, self.name, self.seq, batch, claim, own=True)
+        return await self._database.work(apply_batch, node_id, self.epoch, self.name, after_seq, batch, claim, own=True)
 
 
 class _Tried(Exception):

@@ -184,6 +184,27 @@ async def test_a_database_that_lost_its_last_seconds_gets_the_kept_entries_again
     assert (said["entries"], said["applied_again"], said["lost"]) == (3, 3, 0)
 
 
+async def test_a_loss_that_one_lane_finds_while_the_other_has_a_batch_in_hand_skips_nothing(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    expected_errors.expect("database_is_older")
+    async with fresh_database(postgres) as rows:
+        journal = Journal(tmp_path / "j", rows.database, keep_s=300)
+        facts = journal.shipper.facts
+        with closing(journal.spool) as spool:
+            await journal.shipper.find_position()
+            spool.append([encode(hit()) for _ in range(5)])
+            await facts.ship(await facts.read(10))
+            await rows.sql("update journal_position set seq = 2; delete from hits")
+            spool.append([encode(hit())])
+            in_hand = await facts.read(10)
+            await journal.shipper.find_position()
+            await facts.ship(in_hand)
+            assert facts.seq == 2
+            await facts.ship(await facts.read(10))
+            assert (facts.seq, await rows.one("select count(*) from hits")) == (6, 4)
+
+
 @pytest.mark.slow
 async def test_kept_entries_leave_the_spool_after_their_time(postgres: PostgresServer, tmp_path: Path) -> None:
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database, keep_s=1.5) as journal:
