@@ -86,18 +86,6 @@ def shown(value: object) -> str:
     return value.isoformat(sep=" ", timespec="seconds") if isinstance(value, datetime) else str(value)
 
 
-def size_in_words(count: int) -> str:
-    """Bytes in decimal units, as providers sell them: `1.25 GB`."""
-    size, units = float(count), ["B", "KB", "MB", "GB", "TB"]
-    while size >= 999.5 and len(units) > 1:
-        size, units = size / 1_000, units[1:]
-    return f"{size:.3g} {units[0]}"
-
-
-def dollars(cost: float) -> str:
-    return f"${cost:.2f}" if cost >= 0.01 or not cost else f"${cost:.4f}"
-
-
 def _json_value(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from daemon.cli.output import dollars, say, say_json, say_table, size_in_words, warn
+from daemon.cli.output import say, say_json, say_table, warn
 from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, work
 from daemon.control.report_groups import KEYS, Figures, cells_of, columns_of, window_of_texts
 from daemon.control.reports import Group, Report, newest_click, read_report
 from daemon.database.spreadsheets import write_line
 from daemon.errors import BadInput, DatabaseBusy, TheirFault
+from daemon.formats import dollars, size_in_words
 from daemon.logbook.filter import since_of
 from daemon.settings.model import Settings
 

@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from daemon.cli.nodes import nodes_that_run
-from daemon.cli.output import dollars, say, say_json, say_table, size_in_words, table, text, warn
+from daemon.cli.output import say, say_json, say_table, table, text, warn
 from daemon.cli.session import AsJSON, ConfigFile, database_at, flag, settings_of, use_database, with_database
 from daemon.cli.status_nodes import cluster_lines, own_lines
 from daemon.control.socket import ask
@@ -22,6 +22,7 @@ from daemon.control.status import TableStatus, country_status, read_status
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import TheirFault
+from daemon.formats import dollars, size_in_words
 from daemon.journal.copies import node_id_of
 from daemon.journal.spool import FILE
 from daemon.maintenance.advisor import advice_by_tables

@@ -24,6 +24,7 @@ from daemon.control.resources import (
     pages,
     pools,
     reports,
+    session,
     statistics,
     status,
     tokens,
@@ -46,6 +47,7 @@ STOP_S = 3.0  # for answers in progress at the end of a stop, when the parts the
 NOTE_USE_S = 30.0
 
 RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
+    session.blueprint,
     status.blueprint,
     pools.blueprint,
     nodes.blueprint,

@@ -13,7 +13,7 @@ from tests.support.state_dirs import open_state_dir
 
 pytestmark = pytest.mark.browser
 
-TABLES = ("countries", "in-flight", "traces", "sick", "traffic", "queues", "events", "ips")
+TABLES = ("countries", "in-flight", "sick", "traffic", "queues", "events")
 TYPED = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
 HOSTILE = "<img src=//evil.example/x onerror=alert(1)>"
 
@@ -97,7 +97,6 @@ def test_a_trace_opens_as_a_waterfall_of_its_hops(page: Browser) -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_table_filters(page: Browser, table: str) -> None:
-    page.run("document.getElementById('ips-details').open = true")
     page.until(lambda: page.rows(table), "it has rows")
     type_into(page, f'[data-filters="{table}"]', "no row says this")
     page.until(lambda: page.rows(table) == [], "none is left")
@@ -200,7 +199,8 @@ async def test_once_tokens_exist_the_page_asks_for_one_and_keeps_it_in_the_tab(w
         assert serious(window) == []
         window.find("#token").send_keys("wrong")
         window.find("#login button").click()
-        window.until(lambda: window.text("#login-trouble"), "it says that it is a wrong one")
+        window.until(lambda: "This token is wrong" in window.text("#login-trouble"), "it says that it is wrong")
+        assert serious(window) == []
         window.find("#token").clear()
         window.find("#token").send_keys(token)
         window.find("#login button").click()

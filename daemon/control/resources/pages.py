@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from markupsafe import Markup, escape
 from quart import Blueprint, Response, current_app, g, render_template
 from quart_schema import hide
 
-from daemon import __version__
+from daemon import __version__, formats
 from daemon.control.api import GetContext
 from daemon.control.api_docs import models_of, operations_of
 from daemon.control.problems import ProblemRaised
@@ -31,12 +32,21 @@ TYPES = {
     ".LICENSE": "text/plain; charset=utf-8",
 }
 EVENTS_SHOWN = 50
+FILTERS: dict[str, Callable[..., str]] = {
+    "number": formats.number,
+    "percentage": formats.percentage,
+    "ms": formats.milliseconds,
+    "duration": formats.duration,
+    "dollars": formats.dollars,
+}
 
 
 def dashboard_routes(context: GetContext) -> Blueprint:
     routes = Blueprint("dashboard", __name__, template_folder=str(DASHBOARD / "templates"))
     assets = {file.relative_to(DASHBOARD / "static").as_posix(): file for file in (DASHBOARD / "static").rglob("*.*")}
     contents: dict[str, bytes] = {}
+    for name, text_of in FILTERS.items():
+        routes.add_app_template_filter(text_of, name)
 
     @routes.get("/")
     @hide

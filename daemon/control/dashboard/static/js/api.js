@@ -24,17 +24,19 @@ async function request(path, options) {
   try {
     answer = await fetch(path, { cache: "no-store", credentials: "omit", ...options });
   } catch {
-    throw new ApiError(0, "tracepool does not answer");
+    throw new ApiError(0, "the daemon does not answer");
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  throw new ApiError(answer.status, problem.detail ?? problem.title ?? `status ${answer.status}`);
+  throw new ApiError(answer.status, problem.detail ?? problem.title ?? `the answer has status ${answer.status}`);
 }
 
-export async function get(path, query = {}) {
+/** `within_ms`: how long the answer may take; without it, as long as it takes. */
+export async function get(path, query = {}, within_ms = 0) {
   const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
   const tail = new URLSearchParams(given).toString();
-  return (await request(tail ? `${path}?${tail}` : path, { headers: headers() })).json();
+  const signal = within_ms ? AbortSignal.timeout(within_ms) : undefined;
+  return (await request(tail ? `${path}?${tail}` : path, { headers: headers(), signal })).json();
 }
 
 export async function post(path, body = {}) {
@@ -46,10 +48,10 @@ export async function remove(path) {
   return (await request(path, { method: "DELETE", headers: headers() })).json();
 }
 
-/** Reads the event stream until it ends, and calls `receive(kind, body)` for each message. Throws ApiError. */
-export async function follow(after, receive) {
+/** Reads the event stream until it ends or `signal` aborts it, and calls `receive(kind, body)` for each message. Throws ApiError. */
+export async function follow(after, receive, signal) {
   const more = { Accept: "text/event-stream", ...(after ? { "Last-Event-ID": after } : {}) };
-  const answer = await request("/api/events", { headers: headers(more) });
+  const answer = await request("/api/events", { headers: headers(more), signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
@@ -57,7 +59,7 @@ export async function follow(after, receive) {
     try {
       piece = await reader.read();
     } catch {
-      throw new ApiError(0, "the connection broke");
+      throw new ApiError(0, signal.aborted ? "the daemon sends nothing" : "the connection broke");
     }
     if (piece.done) return;
     const messages = (text + piece.value).split("\n\n");

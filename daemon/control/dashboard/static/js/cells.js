@@ -1,7 +1,7 @@
 // The picture of a pool: one canvas with a cell for each IP, by colour and shape, for mouse and keyboard.
 
 import { get } from "./api.js";
-import { $, count, h, setText, shown } from "./dom.js";
+import { $, number, h, setText, shown } from "./dom.js";
 import { showIp } from "./ips.js";
 
 const EVERY_MS = 1000;
@@ -76,7 +76,7 @@ export class Cells {
     const tally = { a: 0, l: 0, c: 0, f: 0 };
     for (const state of this.states) tally[state] += 1;
     const summary = Object.entries(tally).filter(([, n]) => n).map(([state, n]) => `${n} ${NAMES[state]}`).join(", ");
-    $("cells-total").textContent = `${count(this.total)} IPs`;
+    $("cells-total").textContent = `${number(this.total)} IPs`;
     this.canvas.setAttribute("aria-label", shown(`Pool of ${this.country}, ${this.total} IPs: ${summary || "none"}`));
   }
 

@@ -1,7 +1,7 @@
 // Curves of the last hour or day: clicks, fallbacks by reason, wait and trace times against the deadline.
 
 import { get } from "./api.js";
-import { $, count, ms, percent, words } from "./dom.js";
+import { $, ms, number, percent, tick, when, words } from "./dom.js";
 
 const EVERY_MS = 5000;
 const HEIGHT = 170;
@@ -9,8 +9,6 @@ const DASHES = [[], [6, 3], [2, 3], [10, 4], [8, 3, 2, 3], [4, 4]];
 const PERCENTS = ["p50", "p95", "p99"];
 const POWERS = [1, 10, 100, 1000, 10000, 100000];
 const YOUNG_S = 600; // the shortest time shown after a start of the daemon
-
-const hour = (at) => new Date(at * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -32,8 +30,8 @@ class Chart {
       width: this.place.clientWidth,
       height: HEIGHT,
       scales: { x: { time: true, range: (_, low, high) => [Math.max(low, this.from ?? low), high] }, y: scale },
-      axes: [{ ...axis, space: 58, size: 30, values: (_, all) => all.map(hour) }, { ...axis, size: 58, values, ...(this.log ? { splits: (plot) => POWERS.filter((power) => power >= plot.scales.y.min && power <= plot.scales.y.max), filter: (_, all) => all } : {}) }],
-      series: [{ label: "Time", value: (_, at) => (at === null ? "–" : new Date(at * 1000).toLocaleTimeString("en-GB")) }, ...this.lines.map((line, at) => this.series(line, at))],
+      axes: [{ ...axis, space: 58, size: 30, values: (_, all) => all.map((at) => tick(at)) }, { ...axis, size: 58, values, ...(this.log ? { splits: (plot) => POWERS.filter((power) => power >= plot.scales.y.min && power <= plot.scales.y.max), filter: (_, all) => all } : {}) }],
+      series: [{ label: "Time", value: (_, at) => when(at) }, ...this.lines.map((line, at) => this.series(line, at))],
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
       hooks: { draw: [(plot) => this.drawMark(plot)] },
     };
@@ -77,7 +75,7 @@ export class Charts {
   /** node(): the id of the node whose curves are shown, "" for all nodes together. */
   constructor(node) {
     this.node = node;
-    const rate = (value) => (value < 10 ? value.toFixed(value ? 1 : 0) : String(Math.round(value)));
+    const rate = (value) => number(value, value < 10 ? 1 : 0);
     this.rate = new Chart("chart-rate", [["All", "s1", true], ["Resolved", "s3"], ["Fallbacks", "s2"]], { value: rate });
     this.fallbacks = new Chart("chart-fallbacks", [], { value: rate });
     const times = [["p50", "s1"], ["p95", "s4"], ["p99", "s5"]];
@@ -143,8 +141,8 @@ export class Charts {
   showSums(found, all, fell, reasons) {
     const sum = (values) => values.reduce((a, b) => a + b, 0);
     const of = this.span === "hour" ? "last hour" : "last day";
-    $("rate-words").textContent = `Clicks per second: ${count(sum(all))} clicks in the ${of}, ${percent(sum(fell), sum(all))} fell back`;
-    const each = reasons.map(([reason, counts]) => `${words(reason)} ${count(sum(counts))}`).join(", ");
+    $("rate-words").textContent = `Clicks per second: ${number(sum(all))} clicks in the ${of}, ${percent(sum(fell), sum(all))} fell back`;
+    const each = reasons.map(([reason, counts]) => `${words(reason)} ${number(sum(counts))}`).join(", ");
     $("fallback-words").textContent = `Fallbacks by reason, per minute: ${each || `none in the ${of}`}`;
   }
 }

@@ -1,6 +1,6 @@
 // Pools by country: a bar of states, the use against its target band, and when the pool runs dry.
 
-import { count, span, tag } from "./dom.js";
+import { duration, number, percentage, tag } from "./dom.js";
 import { made, strip, Table } from "./table.js";
 
 export const STATES = ["available", "locked", "cooldown", "failed"];
@@ -31,21 +31,21 @@ function use({ c }) {
 function inUse(item) {
   const fragment = document.createDocumentFragment();
   const number = document.createElement("span");
-  number.textContent = `${item.c.utilisation_percent.toFixed(1)} %`;
+  number.textContent = percentage(item.c.utilisation_percent);
   fragment.append(use(item), number);
   return fragment;
 }
 
 function dry({ outlook, c }) {
   if (outlook?.dry_in_s === 0) return ["dry now", "bad"];
-  if (outlook && outlook.dry_in_s !== null) return [`in ${span(outlook.dry_in_s)}`, "warn"];
+  if (outlook && outlook.dry_in_s !== null) return [`in ${duration(outlook.dry_in_s)}`, "warn"];
   if (c.utilisation_percent > BAND[1]) return ["tight", "warn"];
   return ["holds", "good"];
 }
 
 export class Countries {
   constructor() {
-    const numbers = STATES.map((state) => (item) => count(item.c[state]));
+    const numbers = STATES.map((state) => (item) => number(item.c[state]));
     this.table = new Table(
       "countries",
       [

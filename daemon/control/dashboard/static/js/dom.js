@@ -1,5 +1,7 @@
 // Elements and texts. Data from outside becomes text, never markup, with its hidden characters escaped.
 
+import { fromUrl, toUrl } from "./url.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 export const $ = (id) => document.getElementById(id);
@@ -51,22 +53,83 @@ export function announce(text) {
 export const tag = (text, mood) => h("span", { class: "tag", "data-mood": mood }, text);
 export const button = (text, act, attributes = {}) => h("button", { type: "button", click: act, ...attributes }, text);
 
-export const count = (n) => (n === null || n === undefined ? "–" : Number(n).toLocaleString("en"));
-export const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "–");
-export function ms(value) {
-  if (value === null || value === undefined) return "–";
-  return value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(value < 10000 ? 2 : 1)} s`;
-}
+// Numbers, bytes, durations, money and times have one form each, that of the commands. A missing value is "–".
+
+const missing = (value) => value === null || value === undefined || Number.isNaN(value);
+
+/** 1234.5 → "1,234.5". `digits`: at most so many decimals. */
+export const number = (n, digits = 0) => (missing(n) ? "–" : Number(n).toLocaleString("en", { maximumFractionDigits: digits }));
+export const percentage = (value) => (missing(value) ? "–" : `${number(value, 1)}%`);
+export const percent = (part, whole) => (whole ? percentage((100 * part) / whole) : "–");
+
+/** Decimal units, as providers sell bytes: 1250000 → "1.25 MB". */
 export function bytes(n) {
-  if (n === null || n === undefined) return "–";
-  const step = n < 1e3 ? 0 : n < 1e6 ? 1 : n < 1e9 ? 2 : 3;
-  return `${(n / 1000 ** step).toFixed(step ? 1 : 0)} ${["B", "KB", "MB", "GB"][step]}`;
+  if (missing(n)) return "–";
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  let at = 0;
+  for (; n >= 999.5 && at < units.length - 1; at += 1) n /= 1000;
+  return `${Number(n.toPrecision(3))} ${units[at]}`;
 }
-export function span(seconds) {
+
+/** 75 → "75 s", 300 → "5 min", 9000 → "2.5 h", 400000 → "4.6 d". */
+export function duration(seconds) {
+  if (missing(seconds)) return "–";
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 90) return `${Math.round(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return seconds < 172800 ? `${(seconds / 3600).toFixed(1)} h` : `${Math.round(seconds / 86400)} d`;
+  return seconds < 172800 ? `${number(seconds / 3600, 1)} h` : `${number(seconds / 86400, 1)} d`;
 }
-export const clock = (iso) => (iso ? new Date(iso).toLocaleTimeString("en-GB") : "–");
-export const dateTime = (iso) => (iso ? new Date(iso).toLocaleString("en-GB", { dateStyle: "short", timeStyle: "medium" }) : "–");
+
+/** Milliseconds: 345 → "345 ms", 1234 → "1.23 s". */
+export function ms(value) {
+  if (missing(value)) return "–";
+  return value < 999.5 ? `${Math.round(value)} ms` : value < 90_000 ? `${Number((value / 1000).toPrecision(3))} s` : duration(value / 1000);
+}
+
+export function dollars(cost) {
+  if (missing(cost)) return "–";
+  return cost >= 0.01 || !cost ? `$${Number(cost).toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}` : `$${cost.toFixed(4)}`;
+}
+
+const two = (n) => String(n).padStart(2, "0");
+export const zone = () => (fromUrl("zone") === "utc" ? "utc" : "local");
+
+/** Year, month, day, hour, minute, second and the zone's name, all as text. */
+function parts(time) {
+  if (zone() === "utc") return [...time.toISOString().split(/[-T:.Z]/).slice(0, 6), "UTC"];
+  const east = -time.getTimezoneOffset();
+  const name = `${east < 0 ? "-" : "+"}${two(Math.floor(Math.abs(east) / 60))}:${two(Math.abs(east) % 60)}`;
+  return [String(time.getFullYear()), ...[time.getMonth() + 1, time.getDate(), time.getHours(), time.getMinutes(), time.getSeconds()].map(two), name];
+}
+
+/** A time (ISO text, seconds since 1970, or Date) with its zone: "2026-01-31 12:00:00 UTC", "… +01:00". */
+export function when(at) {
+  if (missing(at) || at === "") return "–";
+  const time = new Date(typeof at === "number" ? at * 1000 : at);
+  if (Number.isNaN(time.getTime())) return String(at);
+  const [year, month, day, hour, minute, second, name] = parts(time);
+  return `${year}-${month}-${day} ${hour}:${minute}:${second} ${name}`;
+}
+
+/** `when` without the date, if that is today's. */
+export function clock(at) {
+  const text = when(at);
+  return text.slice(0, 10) === when(new Date()).slice(0, 10) ? text.slice(11) : text;
+}
+
+/** The hour and minute of a chart's axis, the zone of which is written beside it; `dated`: month and day instead. */
+export function tick(at, dated = false) {
+  const [, month, day, hour, minute] = parts(new Date(at * 1000));
+  return dated ? `${month}-${day}` : `${hour}:${minute}`;
+}
+
+/** The name of the zone in which times are shown now. */
+export const zoneName = () => parts(new Date())[6];
+
+/** Shows times in "local" or "utc" from now on. Tables and charts listen to the document's event "zone". */
+export function setZone(name) {
+  toUrl({ zone: name === "utc" ? "utc" : "" });
+  document.dispatchEvent(new CustomEvent("zone"));
+}
+
 export const words = (name) => String(name).replaceAll("_", " ");

@@ -1,15 +1,16 @@
 // Figures at the top, advice, journal and database, queues, the last events.
 
-import { $, announce, clock, count, h, ms, percent, setText, span, tag, words } from "./dom.js";
+import { $, announce, clock, dollars, duration, h, ms, number, percent, percentage, setText, tag, words } from "./dom.js";
 import { made, Table } from "./table.js";
 
+const BACKLOG_MAX = 10_000; // more entries to ship are worth a look
 const EVENTS_MAX = 200;
 
 export class Overview {
   constructor() {
     this.queues = new Table(
       "queues",
-      [(queue) => words(queue.name), (queue) => count(queue.length), (queue) => count(queue.max), (queue) => made(fullness(queue), () => tag(`${fullness(queue)} %`, fullness(queue) > 80 ? "bad" : fullness(queue) > 50 ? "warn" : "good"))],
+      [(queue) => words(queue.name), (queue) => number(queue.length), (queue) => number(queue.max), (queue) => made(fullness(queue), () => tag(percentage(fullness(queue)), fullness(queue) > 80 ? "bad" : fullness(queue) > 50 ? "warn" : "good"))],
       { key: (queue) => queue.name, empty: "No queues." },
     );
   }
@@ -21,17 +22,19 @@ export class Overview {
     this.queues.show(Object.entries(status.queues).map(([name, queue]) => ({ name, ...queue })));
   }
 
-  figures({ last_minute: minute, active_traces: active, countries, journal, uptime_s: uptime, deadline_s: deadline, backlog = journal.backlog }) {
-    const free = Object.values(countries).reduce((sum, c) => sum + c.available, 0);
-    const fell = minute.clicks - minute.resolved;
-    figure("f-clicks", count(minute.clicks));
-    figure("f-resolved", percent(minute.resolved, minute.clicks), fell > minute.clicks / 2 ? "bad" : fell > minute.clicks / 10 ? "warn" : "");
+  figures({ last_minute: minute, countries, traffic_today: traffic, deadline_s: deadline }) {
+    const sum = (values, of) => Object.values(values).reduce((all, value) => all + of(value), 0);
+    const fell = sum(minute.fallbacks, (n) => n);
+    const share = minute.clicks ? fell / minute.clicks : 0;
+    const mood = share > 0.5 ? "bad" : share > 0.1 ? "warn" : "";
+    const [failed, total] = [sum(countries, (c) => c.failed), sum(countries, (c) => c.total)];
+    figure("f-clicks", number(minute.clicks));
+    figure("f-resolved", percent(minute.resolved, minute.clicks), mood);
+    figure("f-fallbacks", number(fell), mood);
     figure("f-p50", ms(minute.wait_p50_ms), minute.wait_p50_ms > deadline * 500 ? "warn" : "");
     figure("f-p95", ms(minute.wait_p95_ms), minute.wait_p95_ms > deadline * 900 ? "bad" : "");
-    figure("f-active", count(active));
-    figure("f-free", count(free), free ? "" : "bad");
-    figure("f-backlog", count(backlog), backlog > 10000 ? "warn" : "");
-    figure("f-uptime", span(uptime));
+    figure("f-failed", number(failed), failed > total / 5 ? "bad" : failed > total / 20 ? "warn" : "");
+    figure("f-cost", dollars(sum(traffic, (spent) => spent.cost)));
   }
 
   advice(all) {
@@ -51,19 +54,20 @@ export class Overview {
     $("advice-list").replaceChildren(...(lines.length ? lines : [h("li", { class: "calm" }, "No advice.")]));
   }
 
-  journal({ journal, node_id: node, epoch }) {
-    const bad = (n) => (n ? tag(count(n), "bad") : "0");
+  journal({ journal, node_id: node, epoch, uptime_s: uptime, backlog = journal.backlog }) {
+    const bad = (n) => (n ? tag(number(n), "bad") : "0");
     const facts = [
       ["Database", journal.database_reachable ? tag("reachable", "good") : tag("away: entries wait in the spool", "bad")],
-      ["Entries to ship", journal.backlog === null ? tag("unknown: the disk cannot be read", "bad") : count(journal.backlog)],
-      ["Recorded", count(journal.recorded)],
+      ["Entries to ship", backlog === null ? tag("unknown: the disk cannot be read", "bad") : backlog > BACKLOG_MAX ? tag(number(backlog), "warn") : number(backlog)],
+      ["Up for", duration(uptime)],
+      ["Recorded", number(journal.recorded)],
       ["Dropped", bad(journal.dropped)],
       ["Refused", bad(journal.refused)],
-      ["Late hits", count(journal.late_hits)],
+      ["Late hits", number(journal.late_hits)],
       ["Node", node],
-      ["Epoch", count(epoch)],
+      ["Epoch", number(epoch)],
     ];
-    const mark = JSON.stringify([journal, node, epoch]);
+    const mark = JSON.stringify([journal, backlog, node, epoch, duration(uptime)]);
     if (mark === this.journalMark) return;
     this.journalMark = mark;
     $("journal").replaceChildren(...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));

@@ -2,14 +2,15 @@
 
 import { get, post } from "./api.js";
 import { detail, question } from "./dialogs.js";
-import { $, announce, button, bytes, count, dateTime, h, ms, percent, setText, tag, words } from "./dom.js";
+import { $, announce, button, bytes, number, when, h, ms, percent, setText, tag, words } from "./dom.js";
 import { made, newTable, Table } from "./table.js";
 import { showTrace, statusTag } from "./traces.js";
+import { keepForm } from "./url.js";
 
 const LOOKUPS_MAX = 12; // unhealthy IPs whose last error is loaded at a time
 
 const nameOf = (ip) => `${ip.ip_address}:${ip.ip_port}`;
-const MOODS = { available: "good", locked: null, cooldown: "warn", failed: "bad" };
+const MOODS = { available: "good", locked: null, cooldown: null, failed: "bad" };
 const ipStatus = (ip) => made(ip.status, () => tag(ip.status, MOODS[ip.status]));
 const opener = (ip) => made(nameOf(ip), () => button(nameOf(ip), () => showIp(ip.id), { class: "link" }));
 
@@ -32,22 +33,22 @@ export async function showIp(id) {
     fact("Status", tag(ip.status, MOODS[ip.status])),
     fact("Country", ip.country),
     fact("Provider", ip.provider),
-    fact("Uses", count(ip.total_uses)),
+    fact("Uses", number(ip.total_uses)),
     fact("Succeeded", percent(ip.success_count, ip.success_count + ip.failure_count)),
-    fact("Failed in a row", count(ip.consecutive_failures)),
+    fact("Failed in a row", number(ip.consecutive_failures)),
     fact("Mean time", ms(ip.avg_response_time_ms)),
-    fact("Last used", dateTime(ip.last_used_at)),
-    fact("Unavailable until", dateTime(ip.locked_until)),
-    fact("Leases", count(ip.lease_no)),
+    fact("Last used", when(ip.last_used_at)),
+    fact("Unavailable until", when(ip.locked_until)),
+    fact("Leases", number(ip.lease_no)),
     fact("Node", ip.owner ?? "nobody yet"),
   );
   const parts = newTable("ip-traces", "Its latest traces", ["Began", "Offer", "Status", "#Took", "#Bytes", "Why it failed"], "Filter its traces");
-  const last = failure ? h("p", { class: "outcome", "data-mood": "bad" }, `Last failure at ${dateTime(failure.at)}: ${failure.why}`) : null;
+  const last = failure ? h("p", { class: "outcome", "data-mood": "bad" }, `Last failure at ${when(failure.at)}: ${failure.why}`) : null;
   detail(`IP ${nameOf(ip)}`, ...[facts, last].filter(Boolean), h("h3", {}, "Its latest traces"), ...parts);
   new Table(
     "ip-traces",
     [
-      (trace) => made(trace.request_id, () => button(dateTime(trace.created_at), () => showTrace(trace.request_id), { class: "link" })),
+      (trace) => made(trace.request_id, () => button(when(trace.created_at), () => showTrace(trace.request_id), { class: "link" })),
       (trace) => trace.offer_name,
       (trace) => statusTag(trace.status),
       (trace) => ms(trace.trace_time_ms),
@@ -63,7 +64,7 @@ export class AllIps {
     this.items = [];
     this.table = new Table(
       "ips",
-      [opener, ipStatus, (ip) => ip.provider, (ip) => count(ip.total_uses), (ip) => count(ip.consecutive_failures), (ip) => ms(ip.avg_response_time_ms), (ip) => dateTime(ip.last_used_at), (ip) => ip.owner ?? "nobody yet"],
+      [opener, ipStatus, (ip) => ip.provider, (ip) => number(ip.total_uses), (ip) => number(ip.consecutive_failures), (ip) => ms(ip.avg_response_time_ms), (ip) => when(ip.last_used_at), (ip) => ip.owner ?? "nobody yet"],
       { key: (ip) => ip.id, empty: "No IP matches." },
     );
     document.addEventListener("country", ({ detail: country }) => {
@@ -72,7 +73,7 @@ export class AllIps {
     });
     $("ips-details").addEventListener("toggle", () => this.load());
     $("ips-form").addEventListener("input", () => this.load());
-    $("ips-form").addEventListener("submit", (event) => event.preventDefault());
+    keepForm($("ips-form"), "ips");
     $("ips-more").addEventListener("click", () => this.load(this.next));
   }
 
@@ -103,8 +104,8 @@ export class Unhealthy {
         opener,
         (ip) => ip.country,
         (ip) => ip.provider,
-        (ip) => count(ip.consecutive_failures),
-        (ip) => `${count(ip.failure_count)} of ${count(ip.failure_count + ip.success_count)}`,
+        (ip) => number(ip.consecutive_failures),
+        (ip) => `${number(ip.failure_count)} of ${number(ip.failure_count + ip.success_count)}`,
         (ip) => this.why(ip),
         (ip) => made("reset", () => button("Reset", () => this.reset(ip), { "aria-label": `Reset ${nameOf(ip)}` })),
       ],

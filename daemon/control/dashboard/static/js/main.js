@@ -1,22 +1,26 @@
-// The page: asks for a token if one is required, follows the events, and passes data to the panels.
+// The page: follows the events, and passes data to the panels.
 
-import { follow, get, token, ApiError } from "./api.js";
+import { follow, ApiError } from "./api.js";
 import { Cells } from "./cells.js";
 import { Charts } from "./charts.js";
+import { Connection } from "./connection.js";
 import { Countries } from "./countries.js";
-import { $, announce } from "./dom.js";
+import { $, announce, setZone, zone, zoneName } from "./dom.js";
 import { Events, Overview } from "./health.js";
 import { AllIps, Unhealthy } from "./ips.js";
 import { Nodes } from "./nodes.js";
+import { signedIn } from "./session.js";
 import { InFlight, RecentTraces } from "./traces.js";
 import { Traffic } from "./traffic.js";
 
-const RETRY_MS = 2000;
 const SLOW_MS = 15000; // how often panels with slow data are loaded
+const RELOADED = "tracepool-reloaded-for";
 
+const connection = new Connection();
 const panels = {};
 let lastEvent = 0;
 
+/** A panel's `status(body)` is called each second, its `load()` each SLOW_MS. */
 function build() {
   panels.nodes = new Nodes();
   panels.overview = new Overview();
@@ -33,13 +37,24 @@ function build() {
 }
 
 async function showStatus(body) {
-  live("on", "live");
+  if (isOfAnotherVersion(body.version)) return;
+  $("main").classList.remove("empty");
   const status = await panels.nodes.shown(body);
   for (const panel of Object.values(panels)) panel.status?.(status);
 }
 
+/** After an upgrade of the daemon the page is loaded again, once, when no dialog is open. */
+function isOfAnotherVersion(version) {
+  if (version === document.documentElement.dataset.version || document.querySelector("dialog[open]")) return false;
+  if (sessionStorage.getItem(RELOADED) === version) return false;
+  sessionStorage.setItem(RELOADED, version);
+  location.reload();
+  return true;
+}
+
 function receive(kind, body) {
   if (kind === "status") {
+    connection.heard();
     showStatus(body);
   } else if (kind === "event") {
     lastEvent = body.id;
@@ -50,67 +65,40 @@ function receive(kind, body) {
   }
 }
 
-function live(state, text) {
-  const before = $("live").dataset.state;
-  $("live").dataset.state = state;
-  $("live-text").textContent = text;
-  if (before === "lost" && state === "on") announce("Live again");
-  if (before === "on" && state === "lost") announce(`Not live: ${text}`);
-}
-
-async function signedIn() {
-  for (;;) {
-    try {
-      await get("/api/status");
-      return;
-    } catch (trouble) {
-      if (trouble.status !== 401 && trouble.status !== 403) {
-        live("lost", trouble.message);
-        await new Promise((done) => setTimeout(done, RETRY_MS));
-      } else {
-        await ask(token.get() ? trouble.message : "");
-      }
-    }
-  }
-}
-
-function ask(why) {
-  live("wait", "a token is required");
-  token.set(null);
-  $("login").hidden = false;
-  $("login-trouble").textContent = why;
-  $("token").focus();
-  return new Promise((done) => {
-    $("login").onsubmit = (event) => {
-      event.preventDefault();
-      token.set($("token").value.trim());
-      $("token").value = "";
-      $("login").hidden = true;
-      done();
-    };
-  });
-}
-
 function loadSlow() {
-  if (document.hidden) return;
+  if (document.hidden || connection.state === "lost") return;
   for (const panel of Object.values(panels)) panel.load?.();
 }
 
+function chooseZone() {
+  const choice = $("zone-choice");
+  choice.options[0].textContent = `local (${Intl.DateTimeFormat().resolvedOptions().timeZone ?? "this browser"})`;
+  choice.value = zone();
+  choice.addEventListener("change", () => {
+    setZone(choice.value);
+    announce(`Times in ${zoneName()}`);
+  });
+}
+
 async function main() {
-  await signedIn();
-  $("main").classList.remove("empty");
+  chooseZone();
+  await signedIn(connection);
   build();
   loadSlow();
   setInterval(loadSlow, SLOW_MS);
   for (;;) {
     try {
-      await follow(lastEvent, receive);
+      await follow(lastEvent, receive, connection.begin());
+      if (connection.isYoung) await connection.pause();
     } catch (trouble) {
       if (!(trouble instanceof ApiError)) throw trouble;
-      live("lost", trouble.message);
-      if (trouble.status === 401) await signedIn();
+      if (trouble.status !== 401) {
+        connection.lost(trouble.message);
+        await connection.pause();
+      }
+      await signedIn(connection);
+      loadSlow();
     }
-    await new Promise((done) => setTimeout(done, RETRY_MS));
   }
 }
 

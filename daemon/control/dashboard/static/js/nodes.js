@@ -2,7 +2,7 @@
 
 import { get, post, remove } from "./api.js";
 import { question } from "./dialogs.js";
-import { $, announce, button, count, h, ms, setText, shown, span, tag } from "./dom.js";
+import { $, announce, button, number, h, ms, setText, shown, duration, tag } from "./dom.js";
 import { made, strip, Table } from "./table.js";
 
 const INKS = 6; // colours of nodes; the label names the node
@@ -28,12 +28,12 @@ export class Nodes {
       [
         (node) => (node.this ? `${node.name} (answers)` : node.name),
         (node) => made(stateOf(node), () => tag(stateOf(node), MOODS[stateOf(node)] ?? MOODS[node.state])),
-        (node) => count(total(node)),
-        (node) => (node.clicks_per_s === null ? "–" : node.clicks_per_s.toFixed(1)),
+        (node) => number(total(node)),
+        (node) => number(node.clicks_per_s, 1),
         (node) => ms(node.wait_p95_ms),
-        (node) => count(node.active_traces),
-        (node) => count(node.backlog),
-        (node) => `${span(node.seen_s_ago)} ago`,
+        (node) => number(node.active_traces),
+        (node) => number(node.backlog),
+        (node) => `${duration(node.seen_s_ago)} ago`,
         (node) => node.version,
         (node) => made(this.action(node), () => this.actions(node)),
       ],
@@ -41,7 +41,7 @@ export class Nodes {
     );
     this.shares = new Table(
       "shares",
-      [(share) => share.country, (share) => made(share.mark, () => bar(share)), (share) => share.text, (share) => count(share.all)],
+      [(share) => share.country, (share) => made(share.mark, () => bar(share)), (share) => share.text, (share) => number(share.all)],
       { key: (share) => share.country, empty: "No IPs yet." },
     );
     $("node-choice").addEventListener("change", () => this.choose($("node-choice").value));
@@ -73,8 +73,8 @@ export class Nodes {
     if (!several) return;
     this.table.show(nodes);
     this.shares.show(sharesOf(nodes));
-    const stale = nodes.filter((node) => node.stale).map((node) => `${node.name}: not seen for ${span(node.seen_s_ago)}, its figures are that old`);
-    const away = own.nodes_read_s_ago > 5 ? [`the other nodes' figures are ${span(own.nodes_read_s_ago)} old: PostgreSQL does not answer`] : [];
+    const stale = nodes.filter((node) => node.stale).map((node) => `${node.name}: not seen for ${duration(node.seen_s_ago)}, its figures are that old`);
+    const away = own.nodes_read_s_ago > 5 ? [`the other nodes' figures are ${duration(own.nodes_read_s_ago)} old: PostgreSQL does not answer`] : [];
     setText($("node-trouble"), [...away, ...stale].join("; "));
   }
 
@@ -101,7 +101,6 @@ export class Nodes {
     const of = name && (chosen ? ` of node ${chosen}` : " of all nodes");
     if (this.labelled === name + of) return;
     this.labelled = name + of;
-    setText($("f-uptime").previousElementSibling, name ? `Up for, ${name}` : "Up for");
     const labels = [...OWN_PANELS.map((id) => [id, name && ` of node ${name}`]), ...CHOSEN_PANELS.map((id) => [id, of])];
     for (const [id, text] of labels) {
       document.querySelector(`#${id} .of-node`)?.remove();
@@ -123,13 +122,13 @@ export class Nodes {
   }
 
   async drain(node, word) {
-    const why = `${node.name} gives its ${count(total(node))} IPs away and leases none: its clicks fall back until it is undrained.`;
+    const why = `${node.name} gives its ${number(total(node))} IPs away and leases none: its clicks fall back until it is undrained.`;
     if (word === "drain" && !(await question("Drain this node?", why, "Drain"))) return;
     await this.change(() => post(`/api/nodes/${encodeURIComponent(node.node_id)}/${word}`), `${node.name}: ${word}`);
   }
 
   async remove(node) {
-    const why = `Only if the daemon of ${node.name} certainly no longer runs: otherwise two nodes would use the same IPs. Others use its IPs after ${span(node.quiet_s)}.`;
+    const why = `Only if the daemon of ${node.name} certainly no longer runs: otherwise two nodes would use the same IPs. Others use its IPs after ${duration(node.quiet_s)}.`;
     if (!(await question("Remove this node?", why, "Remove"))) return;
     await this.change(() => remove(`/api/nodes/${encodeURIComponent(node.node_id)}`), `${node.name}: removed`);
   }

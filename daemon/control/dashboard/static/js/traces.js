@@ -2,8 +2,9 @@
 
 import { get } from "./api.js";
 import { detail } from "./dialogs.js";
-import { $, button, bytes, clock, dateTime, h, link, ms, tag } from "./dom.js";
+import { $, button, bytes, clock, dollars, duration, h, link, ms, number, tag, when } from "./dom.js";
 import { made, newTable, strip, Table } from "./table.js";
+import { keepForm } from "./url.js";
 
 const AGAIN_MS = 1500; // a burst of traces loads the list once
 const MOODS = { completed: "good", failed: "bad", timeout: "warn" };
@@ -13,7 +14,7 @@ export const statusTag = (status) => made(status, () => tag(status, MOODS[status
 function left({ deadline_in_s: seconds }, deadline) {
   if (seconds === null) return h("span", { class: "left" }, "no visitor waits");
   const mood = seconds <= 0 ? "bad" : seconds < deadline * 0.3 ? "warn" : "good";
-  const text = seconds <= 0 ? `over by ${(-seconds).toFixed(1)} s` : `${seconds.toFixed(1)} s`;
+  const text = seconds <= 0 ? `over by ${duration(-seconds)}` : duration(seconds);
   const share = Math.max(0, Math.min(100, (100 * seconds) / deadline));
   return h("span", { class: "left", "data-mood": mood }, strip("", text, [["left-all", 0, 100], ["left-now", 0, share]]), text);
 }
@@ -26,7 +27,7 @@ export class InFlight {
       [
         (flight) => flight.offer_name ?? flight.tracking_url,
         (flight) => flight.ip,
-        (flight) => `${flight.running_s.toFixed(1)} s`,
+        (flight) => duration(flight.running_s),
         (flight) => made(flight.deadline_in_s, () => left(flight, this.deadline)),
       ],
       { key: (flight) => flight.request_id, empty: "No traces in flight." },
@@ -42,7 +43,7 @@ export class InFlight {
 export class RecentTraces {
   constructor() {
     this.items = [];
-    const opener = (trace) => made(trace.request_id, () => button(clock(trace.created_at), () => showTrace(trace.request_id), { class: "link", "aria-label": `Trace of ${dateTime(trace.created_at)}` }));
+    const opener = (trace) => made(trace.request_id, () => button(clock(trace.created_at), () => showTrace(trace.request_id), { class: "link", "aria-label": `Trace of ${when(trace.created_at)}` }));
     this.table = new Table(
       "traces",
       [
@@ -58,7 +59,7 @@ export class RecentTraces {
       { key: (trace) => trace.request_id, empty: "No trace matches.", classes: [null, null, null, null, null, null, null, "why"] },
     );
     $("traces-form").addEventListener("input", () => this.load());
-    $("traces-form").addEventListener("submit", (event) => event.preventDefault());
+    keepForm($("traces-form"), "traces");
     $("traces-more").addEventListener("click", () => this.load(this.next));
   }
 
@@ -106,12 +107,12 @@ export async function showTrace(id) {
     fact("Offer", trace.offer_name),
     fact("IP", trace.ip_assigned),
     fact("Country", trace.target_country),
-    fact("Began", dateTime(trace.created_at)),
+    fact("Began", when(trace.created_at)),
     fact("Waited for an IP", ms(trace.wait_time_ms)),
     fact("Took", ms(trace.trace_time_ms)),
     fact("Received", bytes(trace.bytes_received)),
     fact("Sent", bytes(trace.bytes_sent)),
-    trace.cost ? fact("Cost", `$${trace.cost.toFixed(6)}`) : null,
+    trace.cost ? fact("Cost", dollars(trace.cost)) : null,
     trace.retry_count ? fact("Retries", trace.retry_count) : null,
     fact("The visitor", answer ? `${answer.outcome}${answer.reason ? `, ${answer.reason}` : ""} after ${ms(answer.wait_ms)}` : "no visitor was answered"),
     trace.error_message ? fact("Why it failed", trace.error_message) : null,
@@ -141,7 +142,7 @@ function fall(hops) {
       (hop) => made(hop.url, () => link(hop.url)),
       (hop) => [hop.status, hop.kind, said(hop)].filter(Boolean).join(" "),
       (hop) => made(hop.at, () => strip("", words(hop), [["fall-all", 0, 100], ["fall", Math.min(hop.x, 99.4), hop.width, { "data-mood": mood(hop) }]])),
-      (hop) => hop.ms.toFixed(1),
+      (hop) => number(hop.ms, 1),
       (hop) => bytes(hop.bytes_received),
       (hop) => bytes(hop.bytes_sent),
     ],

@@ -1,10 +1,8 @@
 // Bytes and cost by day, provider and offer.
 
 import { get } from "./api.js";
-import { $, bytes, count, h } from "./dom.js";
+import { $, bytes, dollars, h, number } from "./dom.js";
 import { Table } from "./table.js";
-
-const money = (dollars) => (dollars ? `$${dollars < 1 ? dollars.toFixed(4) : dollars.toFixed(2)}` : "–");
 
 export class Traffic {
   constructor() {
@@ -15,10 +13,10 @@ export class Traffic {
         (row) => row.day,
         (row) => row.provider,
         (row) => row.offer_name ?? "no offer",
-        (row) => count(row.traces),
+        (row) => number(row.traces),
         (row) => bytes(row.bytes_received),
         (row) => bytes(row.bytes_sent),
-        (row) => money(row.cost),
+        (row) => dollars(row.cost),
       ],
       { key: (row) => `${row.day} ${row.provider} ${row.offer_id}`, empty: "No traffic yet." },
     );
@@ -49,8 +47,8 @@ export class Traffic {
     const part = (value, name) => h("span", {}, h("strong", {}, value), ` ${name}`);
     const sums = [
       part(bytes(total("bytes_received") + total("bytes_sent")), `on ${day}`),
-      part(money(total("cost")), "cost"),
-      part(count(total("traces")), "traces"),
+      part(dollars(total("cost")), "cost"),
+      part(number(total("traces")), "traces"),
       part(total("traces") ? bytes((total("bytes_received") + total("bytes_sent")) / total("traces")) : "–", "each"),
     ];
     $("traffic-sum").replaceChildren(...(rows.length ? sums : []));
