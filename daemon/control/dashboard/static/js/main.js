@@ -7,9 +7,12 @@ import { Connection } from "./connection.js";
 import { Countries } from "./countries.js";
 import { $, announce, setZone, zone, zoneName } from "./dom.js";
 import { Events, Overview } from "./health.js";
+import "./ip_form.js";
 import { AllIps, Unhealthy } from "./ips.js";
 import { Nodes } from "./nodes.js";
+import "./offer_form.js";
 import { signedIn } from "./session.js";
+import { Tokens } from "./tokens.js";
 import { InFlight, RecentTraces } from "./traces.js";
 import { Traffic } from "./traffic.js";
 
@@ -33,6 +36,7 @@ function build() {
   panels.unhealthy = new Unhealthy();
   panels.ips = new AllIps();
   panels.traffic = new Traffic();
+  panels.tokens = new Tokens();
   panels.events = new Events();
 }
 

@@ -114,6 +114,7 @@ export class Table {
       found += row.hidden ? 0 : 1;
     }
     if (this.matches) this.matches.textContent = wanted ? `${found} of ${this.rows.size}` : "";
+    this.onSift?.();
     this.nothing?.remove();
     if (found) return;
     const text = this.rows.size ? "Nothing matches the filter." : this.empty;
