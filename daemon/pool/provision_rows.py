@@ -62,7 +62,7 @@ def new_ip(fields: Mapping[str, object], providers: Mapping[str, Provider] = _NO
     text = filled_text_in(fields, "ip_address", ADDRESS_CHARACTERS_MAX)
     if text is None:
         raise BadInput("ip_address is missing", field="ip_address")
-    proxy = read_proxy(text) if not _PLAIN.issuperset(text) else ProxyText(_host(text), None)
+    proxy = _proxy(text)
     port = fields.get("ip_port")
     if isinstance(port, int) and not isinstance(port, bool):
         fields = {**fields, "ip_port": str(port)}
@@ -80,9 +80,14 @@ def new_ip(fields: Mapping[str, object], providers: Mapping[str, Provider] = _NO
     return ip
 
 
-def _host(text: str) -> str:
+def _proxy(text: str) -> ProxyText:
+    if not _PLAIN.issuperset(text):
+        try:
+            return read_proxy(text)
+        except BadInput as e:
+            raise BadInput(str(e), field="ip_address") from None
     try:
-        return canonical_host(text)
+        return ProxyText(canonical_host(text), None)
     except BadInput as e:
         raise BadInput(f"ip_address {e}", field="ip_address") from None
 

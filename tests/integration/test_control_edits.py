@@ -152,7 +152,7 @@ async def test_a_file_of_ips_is_read_as_by_the_command(postgres: PostgresServer,
         told = done.json()
         assert (told["added"], told["skipped"], told["refused"]) == (1, 2, 1)
         assert [line["line"] for line in told["lines"]] == [2, 4]
-        assert told["lines"][0]["reason"] == "'0' is not a port from 1 to 65535"
+        assert told["lines"][0]["reason"] == "ip_port '0' is not a port from 1 to 65535"
         assert told["sample"][0] == {
             "ip_address": "192.0.2.1", "ip_port": "3128", "country": "UK", "provider": "luna", "has_login": True,
             "notes": None,

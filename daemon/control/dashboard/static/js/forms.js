@@ -56,7 +56,7 @@ export class Form {
     this.trouble = h("p", { class: "outcome form-trouble", "data-mood": "bad", role: "alert", tabindex: "-1" });
     this.result = h("div", { class: "form-result", role: "status" });
     this.buttons = actions.map(({ text, act, plain, mood }, at) =>
-      h("button", { type: at ? "button" : "submit", class: plain ? null : "primary", "data-mood": mood, ...(at ? { click: () => this.run(act) } : {}) }, text),
+      h("button", { type: at ? "button" : "submit", class: plain ? null : "main-action", "data-mood": mood, ...(at ? { click: () => this.run(act) } : {}) }, text),
     );
     this.form = h(
       "form",

@@ -88,7 +88,7 @@ function created(made, form) {
     h("p", { class: "outcome" }, made.note),
     h("div", { class: "answers" }, field, button("Copy", copy)),
     h("p", { class: "note" }, "Only its hash is stored. When this dialog is closed, nobody can read the token again."),
-    h("div", { class: "answers form-answers" }, button("I have kept it", () => form.end(), { class: "primary" })),
+    h("div", { class: "answers form-answers" }, button("I have kept it", () => form.end(), { class: "main-action" })),
   ];
 }
 
