@@ -35,7 +35,7 @@ function textOfObject(value) {
 }
 
 const fieldOf = (setting, value, more = {}) =>
-  new Field({ ...setting, help: setting.help, placeholder: setting.kind === "choice" || setting.kind === "flag" ? null : `such as ${setting.example}`, value: textOf(value), ...more });
+  new Field({ ...setting, label: setting.name, placeholder: setting.kind === "choice" || setting.kind === "flag" ? null : `such as ${setting.example}`, value: textOf(value), ...more });
 
 /** The fields that are always shown, and the others in a part to open. */
 function layout(fields, open) {
