@@ -32,6 +32,7 @@ def hits(
     kind: Annotated[str | None, Parameter(metavar="K", help="click, repeat or preview.")] = None,
     reason: Annotated[str | None, Parameter(metavar="R", help="Fallbacks for this reason.")] = None,
     visitor: Annotated[str | None, Parameter(metavar="A", help="Clicks from this address.")] = None,
+    click_id: Annotated[str | None, Parameter(metavar="ID", help="With this gclid, msclkid or other click id.")] = None,
     config: ConfigFile = None,
 ) -> None:
     """Print the answered clicks as CSV (RFC 4180), the oldest first.
@@ -45,7 +46,14 @@ def hits(
     """
     _one_of("--outcome", outcome, OUTCOMES)
     _one_of("--kind", kind, KINDS)
-    filters = {"offer": offer, "outcome": outcome, "kind": kind, "reason": reason, "visitor": visitor}
+    filters = {
+        "offer": offer,
+        "outcome": outcome,
+        "kind": kind,
+        "reason": reason,
+        "visitor": visitor,
+        "click_id": click_id,
+    }
     _print("hits", since, until, config, filters)
 
 

@@ -11,7 +11,7 @@ import trio
 
 from daemon.click.answer import fallback_location, landing_location
 from daemon.click.answer_slots import AnswerSlots
-from daemon.click.repeats import First, Repeats, repeat_key
+from daemon.click.repeats import First, Repeats, click_id_of, repeat_key
 from daemon.click.unserved import Unserved, offer_of
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
@@ -276,6 +276,7 @@ class Clicks:
             wait_ms=round((now.tick_s - click.received.tick_s) * 1000),
             answered_at=now.wall_s,
             kind=click.kind,
+            click_id=click_id_of(click.offer.click_ids, click.inbound.params),
         )
         with trio.move_on_after(HIT_DELAY_MAX_S) as scope:
             await self._journal.durable(hit)

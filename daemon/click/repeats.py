@@ -13,12 +13,15 @@ from uuid import UUID
 import trio
 
 from daemon.click.visitor import Visitor
-from daemon.web.query import Param
+from daemon.web.query import Param, storable
 
 C = TypeVar("C")
 
-CLICK_IDS = frozenset({"gclid", "wbraid", "gbraid", "msclkid", "fbclid", "ttclid"})
-"""The parameters that identify a click, of offers without `click_ids` of their own."""
+CLICK_IDS = ("gclid", "msclkid", "fbclid", "ttclid", "wbraid", "gbraid")
+"""The parameters that identify a click, of offers without `click_ids` of their own: the most exact ones first."""
+
+CLICK_ID_CHARACTERS_MAX = 512
+"""A longer click id is stored by its beginning: an index of PostgreSQL has no room for the rest."""
 
 KEPT_MAX = 50_000
 """At most this many clicks are remembered; then the oldest ones are forgotten."""
@@ -45,6 +48,14 @@ def repeat_key(offer_id: UUID, click_ids: Collection[str], params: Sequence[Para
         parts = [visitor.address, visitor.user_agent or "", "", *(param.raw for param in params)]
     text = "\n".join(parts).encode("utf-8", "surrogatepass")
     return blake2b(text, digest_size=KEY_BYTES, key=offer_id.bytes).digest()
+
+
+def click_id_of(click_ids: Collection[str], params: Sequence[Param]) -> str | None:
+    """The click's own id, by which its hit can be found. `click_ids`: as in `repeat_key`."""
+    names = click_ids or CLICK_IDS
+    found = {name: p.value for p in reversed(params) if (name := p.name.lower()) in names and _is_click_id(p.value)}
+    first = next((found[name] for name in CLICK_IDS if name in found), None) or next(reversed(found.values()), None)
+    return first and storable(first[:CLICK_ID_CHARACTERS_MAX])
 
 
 def _is_click_id(value: str) -> bool:

@@ -16,7 +16,7 @@ class Unserved:
     """A click that no offer serves.
 
     reason: of the fallback. status, error, refusal: the answer if there is no URL to fall back to, and its reason.
-    id: of the closed offer. name: this offer's, else the name that the click gave.
+    id: of the closed offer. click_ids: as an Offer has them. name: this offer's, else the name that the click gave.
     fallback: the closed offer's own fallback_url.
     """
 
@@ -28,6 +28,7 @@ class Unserved:
     id: UUID | None = None
     fallback: Target | None = None
     param_rules: ParamRules = field(default_factory=ParamRules)
+    click_ids: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -57,7 +58,7 @@ def offer_of(query: bytes, offers: Offers, *, is_starting: bool = False) -> tupl
         return Unserved("starting", parsed, 503, error, "starting")
     if closed is None:
         return Unserved("unknown_offer", parsed, 404, error, "unknown_offer")
-    own = (closed.id, closed.fallback, closed.param_rules)
+    own = (closed.id, closed.fallback, closed.param_rules, closed.click_ids)
     return Unserved(closed.reason, _named(closed, parsed), 404, error, closed.reason, *own)
 
 

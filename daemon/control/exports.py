@@ -55,9 +55,11 @@ EXPORTS: Mapping[str, Export] = {
         "h",
         (
             *("created_at", "request_id", "offer_name", "kind", "outcome", "reason", "location", "visitor_address"),
-            *("user_agent", "referrer", "wait_ms"),
+            *("user_agent", "referrer", "wait_ms", "click_id"),
         ),
-        frozenset({"offer_name", "outcome", "reason", "location", "visitor_address", "user_agent", "referrer"}),
+        frozenset(
+            {"offer_name", "outcome", "reason", "location", "visitor_address", "user_agent", "referrer", "click_id"}
+        ),
     ),
     "traces": Export(
         TRACES,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from daemon.click.repeats import CLICK_ID_CHARACTERS_MAX
 from daemon.database.failures import REFUSALS
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
@@ -96,7 +97,17 @@ HITS = Listing(
         "kind": "h.kind = {}::text",
         "reason": "h.reason = {}::text",
         "visitor": "h.visitor_address = {}::text",
+        "click_id": f"h.click_id = left({{}}::text, {CLICK_ID_CHARACTERS_MAX})",
     },
+)
+CLICKS = Listing(
+    source="hits h left join active_trace_requests t using (request_id)",
+    columns=(
+        "h.*, t.status as trace_status, t.target_country as country, t.ip_assigned as ip, t.trace_time_ms as trace_ms"
+    ),
+    id="h.request_id",
+    orders=HITS.orders,
+    filters={**HITS.filters, "request_id": "h.request_id = {}::uuid", "ip": "t.ip_assigned = {}::text"},
 )
 OFFERS = Listing(
     source="offers o",

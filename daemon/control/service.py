@@ -15,10 +15,12 @@ from daemon.control.connection import control_server
 from daemon.control.face import control_app
 from daemon.control.problems import not_ready
 from daemon.control.resources import (
+    clicks,
     direct_traces,
     ip_sets,
     ips,
     nodes,
+    offer_figures,
     offer_forms,
     offers,
     pages,
@@ -56,8 +58,10 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     offers.blueprint,
     offer_forms.blueprint,
     tokens.blueprint,
+    clicks.blueprint,
     traces.blueprint,
     statistics.blueprint,
+    offer_figures.blueprint,
     reports.blueprint,
     direct_traces.parallel_routes,
     direct_traces.trace_for_others_routes,

@@ -253,12 +253,12 @@ group by 1 order by 1
 -- name: apply_hit
 insert into hits
     (request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
-     created_at, kind)
+     created_at, kind, click_id)
 select request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
-       to_timestamp(answered_at), coalesce(kind, 'click')
+       to_timestamp(answered_at), coalesce(kind, 'click'), click_id
 from jsonb_to_recordset($1::jsonb) as (
     request_id uuid, offer_id uuid, offer_name text, outcome text, reason text, location text, visitor_address text,
-    user_agent text, referrer text, wait_ms int, answered_at float8, kind text)
+    user_agent text, referrer text, wait_ms int, answered_at float8, kind text, click_id text)
 on conflict (request_id) do nothing
 
 -- name: blockers

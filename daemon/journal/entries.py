@@ -136,6 +136,7 @@ HitKind = Literal["click", "repeat", "preview"]
 class Hit(msgspec.Struct, frozen=True):
     """One answered click; or, by its `kind`, a repeat of one or a preview of a link, which used no IP.
 
+    `click_id`: the value of the parameter that identifies the click, such as gclid.
     Without `offer_id` no offer has the name that the click gave, which may be empty.
     """
 
@@ -151,6 +152,7 @@ class Hit(msgspec.Struct, frozen=True):
     wait_ms: int
     answered_at: float
     kind: HitKind = "click"
+    click_id: Text = None
 
 
 Entry = IpChanged | IpGiven | TracePending | TraceProcessing | TraceFinished | IpTraffic | Hit

@@ -34,7 +34,12 @@ def _asked(story: Story) -> Iterator[str]:
     if story.visitor or story.inbound_params:
         agent = f" ({word(story.user_agent)})" if story.user_agent else ""
         visitor = word(story.visitor) if story.visitor else "an unknown address"
-        yield _line("asked", f"by {visitor}{agent} with {_params(story.inbound_params)}")
+        known = story.trace is not None
+        yield _line("asked", f"by {visitor}{agent}{f' with {_params(story.inbound_params)}' if known else ''}")
+        if story.click_id:
+            yield _line("", f"click id {word(story.click_id)}")
+        if story.referrer:
+            yield _line("", f"from {word(story.referrer)}")
 
 
 def _ip(chosen: Chosen) -> Iterator[str]:

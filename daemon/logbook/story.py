@@ -36,7 +36,7 @@ VERDICTS = {
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """`began_ms`: after the first hop began. `tier` and `why` as in redirect_chain."""
+    """`began_ms`: after the first hop began. `tier`, `why` and `cookies` as in redirect_chain."""
 
     began_ms: float
     ms: float
@@ -47,6 +47,7 @@ class Hop:
     why: str | None
     bytes_received: int
     bytes_sent: int
+    cookies: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ class Story:
     received_at: str | None
     visitor: str | None
     user_agent: str | None
+    referrer: str | None
+    click_id: str | None
     inbound_params: Params
     chosen: Chosen | None
     hops: tuple[Hop, ...]
@@ -140,6 +143,8 @@ def story_of(
         received_at=_instant(row.get("started_at")) or _first("ts", click, traced, refused),
         visitor=hit.get("visitor_address") or click.get("visitor"),
         user_agent=hit.get("user_agent"),
+        referrer=hit.get("referrer"),
+        click_id=hit.get("click_id"),
         inbound_params=row.get("inbound_params") or {},
         chosen=_chosen(row, traced),
         hops=_hops(row.get("redirect_chain") or ()),
@@ -209,6 +214,7 @@ def _hops(chain: Sequence[Mapping[str, Any]]) -> tuple[Hop, ...]:
                 why=hop.get("why"),
                 bytes_received=hop.get("bytes_received") or 0,
                 bytes_sent=hop.get("bytes_sent") or 0,
+                cookies=hop.get("cookies"),
             )
         )
         began_ms += ms

@@ -82,6 +82,7 @@ class ClosedOffer:
     """An offer that serves no clicks: it is paused, or none of its tracking URLs is usable.
 
     fallback: where its clicks are sent instead of click.fallback_url. paused_to: the offer that takes its clicks.
+    click_ids: as an Offer has them.
     """
 
     id: UUID
@@ -90,6 +91,7 @@ class ClosedOffer:
     fallback: Target | None = None
     paused_to: str | None = None
     param_rules: ParamRules = field(default_factory=ParamRules)
+    click_ids: frozenset[str] = frozenset()
 
 
 # The settings that an Offer holds without conversion.
@@ -230,6 +232,7 @@ class _Reading:
             fallback=None if url is None else target_of(url),
             paused_to=self._read("paused_to") if reason == "paused" else None,
             param_rules=self._param_rules(),
+            click_ids=self._read("click_ids") or frozenset(),
         )
 
     def _targets(self) -> tuple[tuple[Target, ...], tuple[float, ...]]:

@@ -10,7 +10,7 @@ import trio.testing
 
 from daemon.click import repeats
 from daemon.click.clicks import Answer
-from daemon.click.repeats import Repeats, repeat_key
+from daemon.click.repeats import CLICK_ID_CHARACTERS_MAX, Repeats, click_id_of, repeat_key
 from daemon.click.routes import click_handler
 from daemon.click.visitor import Visitor, is_preview_robot
 from daemon.http.http1 import Request
@@ -152,6 +152,28 @@ def test_a_click_id_identifies_a_click_whoever_sends_it() -> None:
 @pytest.mark.parametrize("value", ["", "{gclid}", "%7Bgclid%7D", "%5Bgclid%5D", "$gclid", "__CLICKID__"])
 def test_a_macro_that_nobody_replaced_identifies_no_click(value: str) -> None:
     assert key(f"gclid={value}") != key(f"gclid={value}", OTHER)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("x=1&gclid=Abc_-%7e", "Abc_-~"),
+        ("gbraid=many-visitors&GCLID=one", "one"),
+        ("gclid=%7Bgclid%7D&fbclid=f", "f"),
+        ("gclid=&gclid=second&gclid=third", "second"),
+        ("gclid=a%00b", "a\ufffdb"),
+        ("x=1", None),
+        (f"gclid={'z' * 8_000}", "z" * CLICK_ID_CHARACTERS_MAX),
+    ],
+)
+def test_the_hit_has_the_click_id_that_names_one_click(query: str, found: str | None) -> None:
+    assert click_id_of((), params_of(query)) == found
+
+
+def test_an_offers_own_click_ids_come_instead() -> None:
+    own = frozenset({"clickid", "subid"})
+    assert click_id_of(own, params_of("gclid=1&ClickId=2&subid=3")) == "2"
+    assert click_id_of(own, params_of("gclid=1")) is None
 
 
 def test_without_a_click_id_the_visitor_and_the_parameters_identify_it() -> None:

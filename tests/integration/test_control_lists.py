@@ -98,7 +98,7 @@ async def test_a_trace_has_its_hops_and_the_answer_to_its_visitor(postgres: Post
         detail = (await served.ask(f"/api/traces/{request_id}")).json()
         assert detail["hops"][0] == {
             "url": "http://a.example/", "status": 302, "kind": "http", "ms": 1.5, "bytes_received": 7, "bytes_sent": 9,
-            "tier": None, "why": None,
+            "tier": None, "why": None, "cookies": None,
         }  # fmt: skip
         assert (detail["hops"][1]["tier"], detail["hops"][1]["why"]) == ("engine", "fetch")
         assert detail["inbound_params"] == {"gclid": "a", "tag": ["x", "y"]}

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, Response
 from quart_schema import validate_querystring, validate_response
 
-from daemon.control.api import ControlContext, GetContext, Time, Word
+from daemon.control.api import ControlContext, GetContext, Time, Url, Word
 from daemon.control.exports import EXPORTS, each_chunk
 from daemon.control.openapi import returns_csv
 from daemon.control.problems import ProblemRaised
@@ -92,6 +92,7 @@ class HitsExportQuery:
     reason: Word | None = None
     kind: HitKind | None = None
     visitor: Word | None = None
+    click_id: Url | None = None
     since: Time | None = None
     until: Time | None = None
 

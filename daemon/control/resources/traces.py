@@ -19,7 +19,8 @@ from daemon.offers.macros import tracking_url
 from daemon.trace.batch import add_traces
 
 UNKNOWN: dict[str, Any] = {  # of a hop
-    "status": None, "kind": "", "tier": None, "why": None, "ms": 0.0, "bytes_received": 0, "bytes_sent": 0
+    "status": None, "kind": "", "tier": None, "why": None, "cookies": None,
+    "ms": 0.0, "bytes_received": 0, "bytes_sent": 0,
 }  # fmt: skip
 Status = Literal["pending", "processing", "completed", "failed", "timeout"]
 Sort = Literal["-created", "created", "-trace_ms", "trace_ms", "-wait_ms", "wait_ms", "-bytes", "bytes"]
@@ -67,7 +68,7 @@ class TraceRow:
 
 @dataclass(frozen=True, slots=True)
 class TraceHop:
-    """One request of the redirect chain. `kind`: how the chain went on from there.
+    """One request of the redirect chain. `kind`: how the chain went on from there. `cookies`: how many were kept then.
 
     `tier`: what found that out, `markup`, `engine` or `browser`. `why`: why a page is `script_unresolved`.
     """
@@ -77,6 +78,7 @@ class TraceHop:
     kind: str
     tier: str | None
     why: str | None
+    cookies: int | None
     ms: float
     bytes_received: int
     bytes_sent: int
@@ -129,13 +131,17 @@ class FlightList:
 
 @dataclass(frozen=True, slots=True)
 class HitsQuery:
-    """`reason`: of a fallback. `kind`: repeats and previews used no IP. Times: RFC 3339 with a zone."""
+    """`reason`: of a fallback. `kind`: repeats and previews used no IP. Times: RFC 3339 with a zone.
+
+    `click_id`: the value of gclid or another click id.
+    """
 
     offer: Word | None = None
     outcome: Literal["resolved", "fallback"] | None = None
     kind: HitKind | None = None
     reason: Word | None = None
     visitor: Word | None = None
+    click_id: Url | None = None
     since: Time | None = None
     until: Time | None = None
     sort: Literal["-created", "created", "-wait_ms", "wait_ms"] = "-created"
@@ -158,6 +164,7 @@ class HitRow:
     wait_ms: int
     created_at: datetime
     kind: HitKind
+    click_id: str | None
 
 
 def blueprint(context: GetContext) -> Blueprint:

@@ -54,6 +54,9 @@ class Jar:
     def __init__(self) -> None:
         self._cookies: dict[tuple[str, str, str], Cookie] = {}
 
+    def __len__(self) -> int:
+        return len(self._cookies)
+
     def cookies(self) -> tuple[Cookie, ...]:
         return tuple(self._cookies.values())
 

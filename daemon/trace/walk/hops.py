@@ -127,6 +127,7 @@ class Hop(msgspec.Struct, frozen=True):
     fetched (Limits.stop_at, landing_schemes) is no hop.
 
     markup: the response's head and markup; engine: the page's scripts, run in the engine; browser: a browser.
+    cookies: that the trace has after the hop; None if they are not known, as at a trace service.
     """
 
     url: str
@@ -137,6 +138,7 @@ class Hop(msgspec.Struct, frozen=True):
     bytes_sent: int
     tier: Tier = "markup"
     why: str | None = None
+    cookies: int | None = None
 
 
 class LeftAt(msgspec.Struct, frozen=True):

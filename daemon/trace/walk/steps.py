@@ -304,8 +304,8 @@ class Walk:
 
     def _record(self, outcome: HopAnswer | HopFailure, kind: str, page: Page = _NO_PAGE) -> None:
         received, sent = outcome.bytes_received, outcome.bytes_sent
-        tier = self._tier if page.tier == "markup" else page.tier
-        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent, tier, page.why))
+        how = self._tier if page.tier == "markup" else page.tier, page.why, len(self.jar)
+        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent, *how))
 
     def _fault(self, outcome: HopAnswer | HopFailure, fault: Fault) -> GaveUp:
         self._record(outcome, "failed")
