@@ -148,6 +148,7 @@ def build_app(*, lazy: bool = False) -> App:
         ("maintenance", "status", "maintenance"),
         ("plan", "plan", "plan"),
         group("token", ABOUT_ACCESS, *tokens),
+        ("actions", "actions", "actions"),
         group("nodes", ABOUT_NODES, *OF_NODES),
         group("journal", ABOUT_JOURNAL, group("refused", ABOUT_REFUSED, *entries)),
         ("psql", "psql", "psql"),

@@ -16,7 +16,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from daemon.cli.output import say, say_rows_json, say_table
-from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of
+from daemon.cli.session import AsJSON, ConfigFile, flag, note_action, settings_of
+from daemon.control.actions import Action
 from daemon.control.socket import ask_process
 from daemon.errors import BadInput, TheirFault
 from daemon.host.state_dir import directories_of
@@ -121,6 +122,9 @@ def _change(settings: Settings, command: str, ids: tuple[str, ...], use: Callabl
             continue
         change = partial(_changed, use=use, ids=chosen[number])
         changed += int(_do(directory, command, change, ids=chosen[number])["entries"])
+    if changed:
+        verb = "retry" if command == "refused_retry" else "drop"
+        note_action(settings, Action(f"{verb} refused entries", " ".join(ids), {"entries": changed}))
     if ids and not changed:
         raise BadInput("no refused entry has such an id: tracepool journal refused list shows all")
     return changed

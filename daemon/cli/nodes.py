@@ -8,8 +8,10 @@ from uuid import UUID
 from cyclopts import Parameter
 
 from daemon.cli.output import say, say_rows_json, say_table
-from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, with_database
-from daemon.database.postgres import Database
+from daemon.cli.session import AsJSON, ConfigFile, change, flag, settings_of, with_database
+from daemon.control.actions import Action
+from daemon.database.postgres import Connection, Database
+from daemon.database.queries import QUERIES
 from daemon.errors import BadInput
 from daemon.nodes.cluster import Counted, counted, known
 from daemon.nodes.listing import NodeEntry, chosen, entries_of, refused_removal, refused_undrain
@@ -75,7 +77,7 @@ def remove(name: Name, *, yes: Annotated[bool, flag("Do not ask.")] = False, con
         raise BadInput(why)
     if not yes:
         _ask(entry)
-    with_database(settings, lambda database: database.fetch("remove_node", entry.node_id))
+    _change(settings, "remove node", entry, "remove_node", entry.node_id)
     say(f"removed {entry.name}: other nodes can use its IPs in {entry.quiet_s:.0f} s")
 
 
@@ -114,8 +116,15 @@ def _set_draining(settings: Settings, name: str, *, draining: bool) -> NodeEntry
     entry = chosen(read_nodes(settings), name)
     if not draining and (why := refused_undrain(entry)):
         raise BadInput(why)
-    with_database(settings, lambda database: database.fetch("set_draining", entry.node_id, draining))
+    _change(settings, "drain node" if draining else "undrain node", entry, "set_draining", entry.node_id, draining)
     return entry
+
+
+def _change(settings: Settings, what: str, entry: NodeEntry, query: str, *args: object) -> None:
+    async def unit(conn: Connection) -> None:
+        await conn.execute(QUERIES[query], *args)
+
+    change(settings, lambda _: Action(what, entry.name, {"node_id": entry.node_id}), unit)
 
 
 def read_nodes(settings: Settings) -> list[NodeEntry]:

@@ -9,7 +9,8 @@ from ada_url import URL, HostType
 from cyclopts import Parameter
 
 from daemon.cli.output import say, say_json, say_rows_json, say_table, shown
-from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, work
+from daemon.cli.session import AsJSON, ConfigFile, change, flag, settings_of, work
+from daemon.control.actions import Action
 from daemon.errors import BadInput, TheirFault
 from daemon.offers import store
 from daemon.offers.store import StoredOffer
@@ -93,7 +94,8 @@ def remove(name: OfferName, /, *, config: ConfigFile = None) -> None:
         tracepool offers remove summer-sale
     """
     settings = settings_of(config)
-    if not work(settings, store.remove_offer, name.strip()):
+    gone = Action("delete offer", name.strip())
+    if not change(settings, lambda done: gone if done else None, store.remove_offer, name.strip()):
         raise unknown(settings, name)
     say(f"removed {name.strip()}")
 
@@ -142,7 +144,8 @@ def suggest(
     found = [suggested(traces, days, min_traces, registrable) for traces in past]
     proposed = [suggestion for suggestion in found if suggestion.stop_at]
     if apply and proposed:
-        work(settings, add_stop_at, proposed)
+        hosts = {suggestion.offer: suggestion.stop_at for suggestion in proposed}
+        change(settings, lambda _: Action("apply suggestions", detail={"stop_at": hosts}), add_stop_at, proposed)
     if as_json:
         say_json([{**asdict(suggestion), "applied": apply and suggestion in proposed} for suggestion in found])
         return

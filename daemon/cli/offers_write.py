@@ -1,7 +1,7 @@
 """`tracepool offers add`, `update` and `import`."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from typing import Annotated
@@ -12,7 +12,8 @@ from cyclopts import Parameter
 from daemon.cli.import_file import REFUSED_SHOWN_MAX, ImportFile, Strict, imported, name_of
 from daemon.cli.offers import OfferName, unknown
 from daemon.cli.output import say, warn
-from daemon.cli.session import ConfigFile, flag, settings_of, work
+from daemon.cli.session import ConfigFile, change, flag, settings_of
+from daemon.control.actions import Action, changed_values
 from daemon.errors import BadInput
 from daemon.offers import store
 from daemon.offers.macro_forms import literals, meanings
@@ -26,6 +27,7 @@ from daemon.offers.schema import (
     urls_of,
     with_fields,
 )
+from daemon.offers.store import StoredOffer
 
 AllowPrivate = Annotated[bool, flag("Accept URLs and hosts that are private or loopback.")]
 NO_URL = "give the URL where the chain starts: URL, or --tracking-url. Try: tracepool offers add --help"
@@ -108,7 +110,9 @@ def add(
     if url is None and not fields["tracking_urls"]:
         raise BadInput(NO_URL)
     offer = new_offer(fields, allow_private=allow_private)
-    if not work(settings, store.add_offer, offer):
+    if not change(
+        settings, lambda done: Action("create offer", offer.offer_name) if done else None, store.add_offer, offer
+    ):
         raise BadInput(f"an offer called {offer.offer_name!r} exists already: use `tracepool offers update`")
     say(f"added {offer.offer_name}: /track-hit?offer={quote(offer.offer_name, safe='')}")
     _say_macros(url, options)
@@ -154,10 +158,17 @@ def update(
     if no_deadline and fields["deadline_s"] is not None:
         raise BadInput("--deadline and --no-deadline exclude each other: give one of them")
     changes = offer_fields({"offer_name": name, **fields}, allow_private=allow_private or settings.trace.allow_private)
-    if not work(settings, store.update_offer, changes, ["deadline_s"] if no_deadline else []):
+    if not change(settings, _updated, store.changed_offer, changes, ["deadline_s"] if no_deadline else []):
         raise unknown(settings, name)
     say(f"updated {changes.offer_name}")
     _say_macros(url, options)
+
+
+def _updated(rows: tuple[StoredOffer, StoredOffer] | None) -> Action | None:
+    if rows is None:
+        return None
+    before, after = map(asdict, rows)
+    return Action("change offer", after["offer_name"], {"changed": changed_values(before, after)})
 
 
 def import_file(
@@ -203,12 +214,19 @@ def import_file(
     read = imported(file, partial(read_offers, allow_private=allow_private), strict=strict)
     if read is None:
         return 1
-    stored = work(settings, store.add_offers, read.rows, update)
+    refused = len(read.refused)
+    subject = read.rows[0].offer_name if len(read.rows) == 1 else ""
+    stored = change(
+        settings,
+        lambda done: Action("import offers", subject, {**asdict(done), "refused": refused}),
+        store.add_offers,
+        *(read.rows, update),
+    )
     for line in islice(_literals_in(read.rows), REFUSED_SHOWN_MAX):
         warn(f"tracepool: {name_of(file)}: {line}")
     changed = f"updated {stored.updated}, " if update else ""
-    say(f"added {stored.added}, {changed}skipped {stored.skipped} (already there), refused {len(read.refused)}")
-    return 1 if read.refused else 0
+    say(f"added {stored.added}, {changed}skipped {stored.skipped} (already there), refused {refused}")
+    return 1 if refused else 0
 
 
 def _literals_in(offers: Iterable[OfferFields]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """`tracepool provision generate`, `import`, `list` and `remove`; `tracepool reset`: the IPs of the pool."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple
 from functools import partial
@@ -10,10 +11,12 @@ from cyclopts import Parameter
 
 from daemon.cli.import_file import ImportFile, Strict, imported
 from daemon.cli.output import progress, say, say_rows_json, say_table, warn
-from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, flag, settings_of, work
+from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, change, flag, settings_of, work
+from daemon.control.actions import Action
 from daemon.errors import BadInput
 from daemon.pool import store
 from daemon.pool.provision_rows import (
+    COUNTRIES_NAMED_MAX,
     DEFAULT_COUNTRY,
     DEFAULT_PROVIDER,
     NewIP,
@@ -49,7 +52,7 @@ def generate(
         tracepool provision generate --count 5 --prefix exit-
     """
     settings = settings_of(config)
-    return _add(settings, list(generated_ips(prefix, count, port, country, provider)), refused=0)
+    return _add(settings, "generate ips", list(generated_ips(prefix, count, port, country, provider)), refused=0)
 
 
 def import_file(
@@ -96,12 +99,21 @@ def import_file(
         return 1
     for warning in country_warnings(found.rows):
         warn(f"tracepool: warning: {warning}")
-    return _add(settings, found.rows, refused=len(found.refused), repeated=len(found.repeated))
+    return _add(settings, "import ips", found.rows, refused=len(found.refused), repeated=len(found.repeated))
 
 
-def _add(settings: Settings, ips: Sequence[NewIP], *, refused: int, repeated: int = 0) -> int:
+def _add(settings: Settings, what: str, ips: Sequence[NewIP], *, refused: int, repeated: int = 0) -> int:
+    subject = ips[0].name if len(ips) == 1 else ""
+    countries = dict(Counter(ip.country for ip in ips).most_common(COUNTRIES_NAMED_MAX))
     with progress("copying rows", len(ips)) as copied:
-        done = work(settings, store.add_ips, ips, copied)
+        done = change(
+            settings,
+            lambda added: Action(
+                what, subject, {"added": added.added, "refused": refused, "rows_by_country": countries}
+            ),
+            store.add_ips,
+            *(ips, copied),
+        )
     for warning in done.warnings:
         warn(f"tracepool: {warning}")
     say(f"added {done.added}, skipped {len(ips) - done.added + repeated} (already there), refused {refused}")
@@ -176,8 +188,18 @@ def remove(
     if every == any(condition is not None for condition in (ip, country, provider)):
         raise BadInput("say which IPs: give --ip, --country or --provider, which may be combined, or --all alone")
     selection = Selection(country=country, ip=ip, provider=provider)
-    removed, locked = work(settings_of(config), store.remove_ips, selection)
+    removed, locked = change(settings_of(config), partial(_removed, selection), store.remove_ips, selection)
     say(f"removed {removed}" + (f" ({locked} of them locked: their traces end first)" if locked else ""))
+
+
+def _removed(selection: Selection, counts: tuple[int, int]) -> Action:
+    removed, locked = counts
+    return Action("retire ips", selection.ip or "", {**_conditions(selection), "removed": removed, "locked": locked})
+
+
+def _conditions(selection: Selection) -> dict[str, str]:
+    given = {"country": selection.country, "ip": selection.ip, "provider": selection.provider}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def reset(*, country: IpCountry = None, ip: IpAddress = None, config: ConfigFile = None) -> None:
@@ -191,7 +213,13 @@ def reset(*, country: IpCountry = None, ip: IpAddress = None, config: ConfigFile
         tracepool reset --country us
         tracepool reset --ip 192.0.2.7
     """
-    ips = work(settings_of(config), store.reset_ips, Selection(country=country, ip=ip))
+    selection = Selection(country=country, ip=ip)
+    ips = change(
+        settings_of(config),
+        lambda done: Action("reset ips", ip or "", {**_conditions(selection), "reset": len(done)}),
+        store.reset_ips,
+        selection,
+    )
     say(f"reset {len(ips)}" + (":" if ips else " (none was unhealthy)"))
     for one in ips[:RESET_NAMED_MAX]:
         say(f"  {one.name} ({one.country}, {one.provider})")

@@ -1,5 +1,7 @@
 """What the commands share: options, the settings, and the database for as long as a command needs it."""
 
+import os
+import pwd
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from cyclopts import Parameter
 
 from daemon.cli.exit_codes import leaves
 from daemon.cli.output import warn
+from daemon.control.actions import Action, record_action, recorded
 from daemon.database import embedded
 from daemon.database.postgres import Connection, Database, database_loop, open_database
 from daemon.database.upgrade import upgrade
@@ -101,6 +104,35 @@ async def _end_at_ctrl_c(*, task_status: trio.TaskStatus[None]) -> None:
 def with_database(settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:
     with database_at(settings) as url:
         return use_database(url, settings, use)
+
+
+def commander() -> str:
+    """The user of this command, as the action log names them."""
+    name = os.environ.get("SUDO_USER")
+    if not name:
+        try:
+            name = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:  # a container's user without an entry
+            name = str(os.getuid())
+    return f"cli:{name}"
+
+
+def change(
+    settings: Settings,
+    describe: Callable[[T], Action | None],
+    unit: Callable[[Connection, *Ts], Awaitable[T]],
+    *args: *Ts,
+) -> T:
+    """As `work`; the transaction also writes `describe(result)` to the action log. None: nothing has changed."""
+    return with_database(settings, lambda database: database.work(recorded, commander(), describe, unit, *args))
+
+
+def note_action(settings: Settings, action: Action) -> None:
+    """Write to the action log what the daemon, or this command without a transaction, has done already."""
+    try:
+        work(settings, record_action, commander(), action)
+    except TheirFault as e:
+        warn(f"tracepool: done, but not written to the action log: {e}")
 
 
 def work(settings: Settings, unit: Callable[[Connection, *Ts], Awaitable[T]], *args: *Ts) -> T:

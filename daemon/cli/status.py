@@ -15,8 +15,18 @@ from rich.live import Live
 
 from daemon.cli.nodes import nodes_that_run
 from daemon.cli.output import say, say_json, say_table, table, text, warn
-from daemon.cli.session import AsJSON, ConfigFile, database_at, flag, settings_of, use_database, with_database
+from daemon.cli.session import (
+    AsJSON,
+    ConfigFile,
+    database_at,
+    flag,
+    note_action,
+    settings_of,
+    use_database,
+    with_database,
+)
 from daemon.cli.status_nodes import cluster_lines, own_lines
+from daemon.control.actions import Action
 from daemon.control.socket import ask
 from daemon.control.status import TableStatus, country_status, read_status
 from daemon.database.postgres import Connection, Database
@@ -233,6 +243,8 @@ def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
     settings = settings_of(config)
     answer = ask(settings.state_dir, "maintenance", timeout_s=ROUND_S)
     report = _round_without_daemon(settings) if answer is None else convert(answer, Report)
+    done = {"timed_out_traces": report.timed_out_traces, "removed_traces": report.removed_traces}
+    note_action(settings, Action("run maintenance", detail=done))
     if as_json:
         say_json(answer or report.as_dict())
         return

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from daemon.cli.output import say, say_rows_json, say_table, warn
-from daemon.cli.session import AsJSON, ConfigFile, settings_of, work
+from daemon.cli.session import AsJSON, ConfigFile, change, settings_of, work
 from daemon.control import token_store
 from daemon.control.access import hash_of
+from daemon.control.actions import Action
 from daemon.errors import BadInput
 
 Name = Annotated[str, Parameter(metavar="NAME")]
@@ -28,7 +29,12 @@ def create(
         curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8081/api/status
     """
     token = token_store.new_token(name)
-    if not work(settings_of(config), token_store.create_token, name, role, hash_of(token)):
+    if not change(
+        settings_of(config),
+        lambda done: Action("create token", name, {"role": role}) if done else None,
+        token_store.create_token,
+        *(name, role, hash_of(token)),
+    ):
         raise BadInput(token_store.in_force(name))
     say(token)
     warn(f"tracepool: keep this token: it is not shown again. The control face now needs a token ({role}: {name})")
@@ -55,6 +61,7 @@ def revoke(name: Name, *, config: ConfigFile = None) -> None:
 
     tracepool token revoke grafana
     """  # fmt: skip
-    if not work(settings_of(config), token_store.revoke_token, name):
+    described = Action("revoke token", name)
+    if not change(settings_of(config), lambda done: described if done else None, token_store.revoke_token, name):
         raise BadInput(token_store.not_in_force(name))
     say(f"revoked {name}")

@@ -12,7 +12,8 @@ from cyclopts import Parameter
 from daemon.cli.import_file import name_of, read_text
 from daemon.cli.nodes import nodes_that_run
 from daemon.cli.output import progress, say, say_json, say_table, warn
-from daemon.cli.session import ConfigFile, flag, settings_of, with_database
+from daemon.cli.session import ConfigFile, commander, flag, settings_of, with_database
+from daemon.control.actions import queued, recorded
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, TheirFault
@@ -57,7 +58,7 @@ def trace(
     async def use(database: Database) -> bool:
         if not is_served and not nodes_that_run(await database.fetch("load_nodes")):
             raise TheirFault(NOT_SERVED)
-        ids = await database.work(add_traces, wanted, country)
+        ids = await database.work(recorded, commander(), lambda _: queued(wanted, country), add_traces, wanted, country)
         if no_wait:
             for request_id in ids:
                 say(str(request_id))

@@ -30,7 +30,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The sender of a request: a token's name, `settings` for control.token, `local` if no token is required."""
+    """The sender of a request: a token's name, `settings` for control.token, `open` if no token is required."""
 
     name: str
     role: Role
@@ -104,7 +104,7 @@ class Tokens:
             return Denied(401, "the Authorization header holds no valid token: tracepool token list shows the tokens")
         if self.are_wanted:
             return Denied(401, "a token is required, as Authorization: Bearer TOKEN; tracepool token create makes one")
-        return Principal("local", Role.OPERATOR)
+        return Principal("open", Role.OPERATOR)
 
     def _find(self, presented: bytes, now_s: float) -> Principal | None:
         found = None

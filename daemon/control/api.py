@@ -10,7 +10,8 @@ How to add a resource:
    is one `add_list`. A stream ends when `context().stopping` is set.
 3. A refusal is `raise ProblemRaised(404, "what is wrong, and what would be right")`; BadInput and DatabaseUnavailable
    become problems in face.py, which also admits each token to GET and only operators to other methods.
-4. A change adds facts to its audit line: `note_change(ips=3)`.
+4. A change names its subject and adds facts, for its audit line and its row of the action log:
+   `note_change("summer-sale", added=3)`. The row's words are the name of the handler: `change_offer`: "change offer".
 5. Add the blueprint to service.RESOURCES.
 """
 
@@ -161,6 +162,16 @@ def from_row(model: type[T], row: Mapping[str, Any], **more: Any) -> T:
     return model(**{name: row[name] for name in names}, **more)
 
 
-def note_change(**facts: object) -> None:
-    """Adds facts to the audit line of this request."""
+def note_change(subject: str = "", /, **facts: object) -> None:
+    """Adds facts to the audit line and the action log's row of this request. `subject`: the name of what changed.
+
+    Of a mapping the line has the keys, the row all. No fact may hold a secret.
+    """
+    if subject:
+        g.subject = subject
     g.setdefault("audit", {}).update(facts)
+
+
+def note_no_change() -> None:
+    """This request changes nothing, although its method is not GET: the action log gets no row."""
+    g.unchanged = True

@@ -3,7 +3,7 @@
 The checks of a request, in this order: Host header, token, request from another site's page, role, query parameters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any, cast
@@ -23,6 +23,8 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from daemon import __version__
 from daemon.clock import Moment
 from daemon.control.access import SAFE_METHODS, Denied, Tokens, refused_change, refused_host
+from daemon.control.actions import Action
+from daemon.control.api import note_change
 from daemon.control.openapi import ApiDescription
 from daemon.control.problems import ProblemRaised, invalid, problem, respond
 from daemon.errors import BadInput, DatabaseUnavailable, PoolSilent, TheirFault
@@ -36,6 +38,7 @@ OPEN_PATHS = frozenset({"/livez", "/readyz"})  # for probes, which have no token
 DASHBOARD = "/"  # without a token an empty page that asks for one; the assets are the same for everybody
 DOCS = "/docs"  # the same for everybody
 ASSETS = "/static/"
+CHANGES = "/api/"  # the action log has these; traces that programs ask for elsewhere have rows of their own
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",  # pages send a policy of their own
@@ -43,6 +46,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
 }
+
+Record = Callable[[str, Action], Awaitable[None]]
+"""Called with `who` and the change."""
 
 log = structlog.get_logger("daemon.control")
 
@@ -63,14 +69,21 @@ class StrictRequest(TrioRequest):
 class _App(QuartTrio):
     """Limits the time until a resource answers; the parts of a stream come later and are not limited."""
 
-    def __init__(self, answer_s: Callable[[], float]) -> None:
+    def __init__(self, answer_s: Callable[[], float], record: Record) -> None:
         super().__init__("daemon.control", static_folder=None)
         self._answer_s = answer_s
+        self._record = record
 
     async def dispatch_request(self, request_context: RequestContext | None = None) -> ResponseReturnValue:
         answer_s = self._answer_s()
-        with trio.move_on_after(answer_s):
-            return await super().dispatch_request(request_context)
+        try:
+            with trio.move_on_after(answer_s):
+                return await super().dispatch_request(request_context)
+        except trio.Cancelled:
+            if request.method not in SAFE_METHODS and "principal" in g:
+                note_change(interrupted="the client left, or the daemon stopped: the change may have been made")
+                await _record_change(self._record)
+            raise
         log.error("handler_too_slow", path=request.path[:200], answer_s=answer_s)
         raise ProblemRaised(503, f"no answer within {answer_s:g} s: see the log")
 
@@ -83,9 +96,10 @@ def control_app(
     now: Callable[[], Moment],
     *,
     answer_s: Callable[[], float],
+    record: Record,
 ) -> QuartTrio:
-    """The app of the control face. An answer begins within `answer_s()`."""
-    app = _App(answer_s)
+    """The app of the control face. An answer begins within `answer_s()`. `record` writes to the action log."""
+    app = _App(answer_s, record)
     app.request_class = StrictRequest
     app.config.update(
         PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, BODY_TIMEOUT=BODY_S, RESPONSE_TIMEOUT=None
@@ -122,8 +136,12 @@ def control_app(
             response.headers.setdefault(name, value)
         principal = g.get("principal")
         if principal is not None and request.method not in SAFE_METHODS:
-            facts = g.get("audit", {})
+            facts = {name: list(v) if isinstance(v, dict) else v for name, v in g.get("audit", {}).items()}
+            if "subject" in g:
+                facts["subject"] = g.subject
             log.info("audit", who=principal.name, what=_what(), result=response.status_code, peer=_peer(), **facts)
+            if response.status_code < 400:
+                await _record_change(record)
         return response
 
     _add_error_handlers(app)
@@ -208,6 +226,16 @@ def _add_error_handlers(app: QuartTrio) -> None:
 
 def _what() -> str:
     return f"{request.method} {request.path[:200]}"
+
+
+async def _record_change(record: Record) -> None:
+    """Writes the change that this request has made to the action log, also if the client has left."""
+    if not request.path.startswith(CHANGES) or g.get("unchanged"):
+        return
+    words = (request.endpoint or "").rpartition(".")[2].replace("_", " ")
+    subject = g.get("subject") or next(map(str, (request.view_args or {}).values()), "")
+    with trio.CancelScope(shield=True):
+        await record(g.principal.name, Action(words, subject, g.get("audit", {})))
 
 
 def _peer() -> str | None:

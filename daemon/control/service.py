@@ -10,13 +10,16 @@ from quart import Blueprint
 
 from daemon.clock import Moment
 from daemon.control.access import Tokens, is_local
+from daemon.control.actions import Action, record_action
 from daemon.control.api import ControlContext, GetContext, TracerContext
 from daemon.control.connection import control_server
 from daemon.control.face import control_app
 from daemon.control.problems import not_ready
 from daemon.control.resources import (
+    actions,
     clicks,
     direct_traces,
+    ip_imports,
     ip_sets,
     ips,
     nodes,
@@ -55,6 +58,7 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     nodes.blueprint,
     ips.blueprint,
     ip_sets.blueprint,
+    ip_imports.blueprint,
     offers.blueprint,
     offer_forms.blueprint,
     tokens.blueprint,
@@ -63,6 +67,7 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     statistics.blueprint,
     offer_figures.blueprint,
     reports.blueprint,
+    actions.blueprint,
     direct_traces.parallel_routes,
     direct_traces.trace_for_others_routes,
     pages.dashboard_routes,
@@ -89,7 +94,7 @@ class ControlFace:
         else:
             resources = [make(cast(GetContext, self._current)) for make in RESOURCES]
         answer_s, is_ready = partial(_answer_s, live), lambda: self._context is not None
-        app = control_app(live, self.tokens, resources, is_ready, now, answer_s=answer_s)
+        app = control_app(live, self.tokens, resources, is_ready, now, answer_s=answer_s, record=self._record)
         self._server = control_server(app, _limits(settings, answer_s()))
 
     def _current(self) -> TracerContext:
@@ -152,6 +157,16 @@ class ControlFace:
         for token, at_s in used.items():
             if self.tokens.used.get(token) == at_s:
                 del self.tokens.used[token]
+
+    async def _record(self, who: str, action: Action) -> None:
+        """Writes to the action log. Without the database the log has the change in a line."""
+        if not isinstance(self._context, ControlContext):
+            return
+        try:
+            node_id = self._context.overview.spool.node_id
+            await self._context.database.work(record_action, who, action, node_id)
+        except DatabaseUnavailable as e:
+            log.error("action_not_recorded", who=who, action=action.what, subject=action.subject, why=str(e))
 
     async def end(self, within_s: float = STOP_S) -> None:
         """Stops the face. Answers in progress have `within_s` to end."""

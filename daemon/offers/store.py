@@ -125,8 +125,19 @@ async def find_offer_names(conn: Connection, keys: Sequence[str]) -> dict[str, s
     return {key: by_id.get(key.lower(), key if key in names else None) for key in keys}
 
 
-async def remove_offers(conn: Connection, names: Sequence[str]) -> None:
+async def delete_offers(conn: Connection, names: Sequence[str]) -> None:
     await conn.execute("delete from offers where offer_name = any($1::text[])", list(names))
+
+
+async def changed_offer(
+    conn: Connection, changes: OfferFields, cleared: Collection[str] = ()
+) -> tuple[StoredOffer, StoredOffer] | None:
+    """As `update_offer`; returns the offer before and after the change, None if there is no such offer."""
+    before = await find_offer(conn, changes.offer_name)
+    if before is None or not await update_offer(conn, changes, cleared):
+        return None
+    after = await find_offer(conn, changes.offer_name)
+    return None if after is None else (before, after)
 
 
 async def _check_handovers(conn: Connection, names: set[str]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import uuid4
 
 from daemon.control.overview import Overview
 from daemon.control.status import QueueStatus
@@ -31,7 +32,7 @@ def fake_overview(*advice: Advice, others: Sequence[Peer] = (), pools: PlayedPoo
         "clicks": SimpleNamespace(waiting=2, late_hits=3),
         "writer": SimpleNamespace(recorded=70, dropped=4),
         "shipper": SimpleNamespace(reachable=False, refused=5),
-        "spool": SimpleNamespace(refused=6),
+        "spool": SimpleNamespace(refused=6, node_id=uuid4()),
         "advisor": SimpleNamespace(advice=lambda: advice),
         "queues": lambda: {"workers_busy": QueueStatus(6, 10)},
         "report": report,

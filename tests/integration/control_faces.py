@@ -104,6 +104,7 @@ class FixedOverview:
         self.directory: list[Any] = []
         self.tracer = SimpleNamespace(active=0, in_flight={})
         self.now = read_clocks
+        self.spool = SimpleNamespace(node_id=uuid4())
         self.report: Any = SimpleNamespace(cluster=lambda: cluster_of(()), nodes=tuple)
 
     def node_entries(self) -> list[NodeEntry]:

@@ -209,10 +209,10 @@ async def test_a_change_is_in_the_audit_log_and_a_read_token_changes_nothing(pos
         ("anna", "POST /api/offers/import", 200),
         ("anna", "DELETE /api/offers/b", 200),
     ]
-    assert audit[0]["offer"] == "summer sale"
-    assert (audit[1]["offer"], audit[1]["changed"]) == ("summer sale", ["is_active", "notes"])
+    assert audit[0]["subject"] == "summer sale"
+    assert (audit[1]["subject"], sorted(audit[1]["changed"])) == ("summer sale", ["is_active", "notes"])
     assert (audit[2]["added"], audit[2]["updated"], audit[2]["refused"]) == (1, 0, 0)
-    assert audit[3]["removed"] == "b"
+    assert audit[3]["subject"] == "b"
 
 
 async def test_advice_has_its_rule_and_figures() -> None:

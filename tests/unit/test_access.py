@@ -58,7 +58,7 @@ def test_the_token_of_the_settings_can_be_changed_and_removed() -> None:
     assert known.identify("Bearer after", NOW_S) == Principal("settings", Role.OPERATOR)
     known.use("")
     assert isinstance(known.identify("Bearer after", NOW_S), Denied)
-    assert known.identify(None, NOW_S) == Principal("local", Role.OPERATOR)
+    assert known.identify(None, NOW_S) == Principal("open", Role.OPERATOR)
 
 
 def test_a_request_from_another_machine_needs_a_token() -> None:

@@ -29,6 +29,7 @@ from daemon.control.problems import ProblemRaised
 from daemon.database.postgres import Connection
 from daemon.pool.provision_rows import NewIP, new_ip
 from daemon.pool.store import Selection, add_ips, remove_ips, reset_ips
+from daemon.web.endpoints import endpoint_name
 
 HISTORY_MAX = 100
 Credential = Annotated[str, Field(max_length=1_024, pattern=r"^[^\x00]*$")]
@@ -187,7 +188,7 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         row = await context().database.work(_add_one, ip)
         if row is None:
             raise ProblemRaised(409, f"{ip.name} is in the pool already")
-        note_change(ip=ip.name)
+        note_change(ip.name)
         return from_row(IpRow, row), 201
 
     @routes.post("/api/ips/import")
@@ -203,22 +204,24 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
 
     @routes.post("/api/ips/<uuid:ip_id>/reset")
     @validate_response(IpsReset)
-    async def reset_one(ip_id: UUID) -> IpsReset:
+    async def reset_ip(ip_id: UUID) -> IpsReset:
         """Make one unhealthy IP available again."""
         database = context().database
         _known(await database.work(read_one, IPS, ip_id), ip_id)
         rows = await database.work(reset_ips, Selection(ids=[ip_id]))
-        note_change(reset=[row.name for row in rows])
+        note_change(", ".join(row.name for row in rows) or str(ip_id), reset=len(rows))
         return IpsReset([row.name for row in rows])
 
     @routes.delete("/api/ips/<uuid:ip_id>")
     @validate_response(IpRetired)
-    async def retire(ip_id: UUID) -> IpRetired:
+    async def retire_ip(ip_id: UUID) -> IpRetired:
         """Retire an IP. A lease of the IP ends first."""
-        removed, locked = await context().database.work(remove_ips, Selection(ids=[ip_id]))
+        database = context().database
+        row = _known(await database.work(read_one, IPS, ip_id), ip_id)
+        removed, locked = await database.work(remove_ips, Selection(ids=[ip_id]))
         if not removed:
             _known(None, ip_id)
-        note_change(retired=str(ip_id))
+        note_change(endpoint_name(row["ip_address"], row["ip_port"]), country=row["country"], locked=locked)
         return IpRetired(removed, locked)
 
 

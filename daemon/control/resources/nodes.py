@@ -75,7 +75,7 @@ def blueprint(context: GetContext) -> Blueprint:
 
     @routes.post("/api/nodes/<name>/drain")
     @validate_response(NodeChanged)
-    async def drain(name: str) -> NodeChanged:
+    async def drain_node(name: str) -> NodeChanged:
         """Let a node give its IPs away and lease no more, for maintenance: its clicks fall back until it is undrained.
 
         A node that is not active is drained when it starts. The name is a node's name, or the beginning of its id.
@@ -84,13 +84,13 @@ def blueprint(context: GetContext) -> Blueprint:
 
     @routes.post("/api/nodes/<name>/undrain")
     @validate_response(NodeChanged)
-    async def undrain(name: str) -> NodeChanged:
+    async def undrain_node(name: str) -> NodeChanged:
         """End the draining of a node: it gets its share of the IPs again."""
         return await _set_draining(context, name, draining=False)
 
     @routes.delete("/api/nodes/<name>")
     @validate_response(NodeChanged)
-    async def remove(name: str) -> NodeChanged:
+    async def remove_node(name: str) -> NodeChanged:
         """End the trust of a node that will not return: others use its IPs after its quiet time.
 
         Only for a node that no longer runs: one that runs without reaching PostgreSQL goes on leasing its IPs.
@@ -99,7 +99,7 @@ def blueprint(context: GetContext) -> Blueprint:
         if why := refused_removal(entry):
             raise ProblemRaised(409, why)
         await context().database.fetch("remove_node", entry.node_id)
-        note_change(node=entry.name, node_id=entry.node_id)
+        note_change(entry.name, node_id=entry.node_id)
         return NodeChanged(entry)
 
     return routes
@@ -110,7 +110,7 @@ async def _set_draining(context: GetContext, name: str, *, draining: bool) -> No
     if not draining and (why := refused_undrain(entry)):
         raise ProblemRaised(409, why)
     await context().database.fetch("set_draining", entry.node_id, draining)
-    note_change(node=entry.name, node_id=entry.node_id, draining=draining)
+    note_change(entry.name, node_id=entry.node_id)
     return NodeChanged(entry)
 
 

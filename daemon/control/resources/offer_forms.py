@@ -9,16 +9,16 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, request
 from quart_schema import validate_request, validate_response
 
-from daemon.control.api import STRICT, GetContext, Word, note_change
+from daemon.control.api import STRICT, GetContext, Word, note_change, note_no_change
 from daemon.control.problems import ProblemRaised
 from daemon.control.resources.offers import OfferChanges, changes_of
 from daemon.database.postgres import Connection
 from daemon.offers.macro_forms import meanings
 from daemon.offers.schema import SETTINGS, OfferFields, Setting, new_offer
-from daemon.offers.store import find_offer_names, remove_offers, update_offers
+from daemon.offers.store import delete_offers, find_offer_names, update_offers
 
 OFFERS_MAX = 10_000
-NAMED_MAX = 5
+NAMED_MAX = 20
 OfferKeys = Annotated[list[Word], Field(min_length=1, max_length=OFFERS_MAX)]
 KINDS: dict[str, Literal["text", "flag", "number"]] = {"text": "text", "boolean": "flag", "double precision": "number"}
 
@@ -101,6 +101,7 @@ def blueprint(context: GetContext) -> Blueprint:
     @validate_response(OfferChecked)
     async def check_offer(data: OfferDraft) -> OfferChecked:
         """Check the values of an offer, without a change; 400 has each wrong field."""
+        note_no_change()
         values, allow_private = asdict(data), context().settings().trace.allow_private
         if data.offer_name is not None:
             new_offer(values, allow_private=allow_private)
@@ -129,10 +130,10 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @routes.post("/api/offers/remove")
     @validate_request(OffersSelected)
     @validate_response(OffersRemoved)
-    async def remove_many_offers(data: OffersSelected) -> OffersRemoved:
+    async def remove_offers(data: OffersSelected) -> OffersRemoved:
         """Remove many offers, all of them or none. Their hits and traces stay."""
         removed = await context().database.work(_remove_all, data.offers)
-        note_change(removed=removed[:NAMED_MAX], count=len(removed))
+        note_change(offers=removed[:NAMED_MAX], count=len(removed))
         return OffersRemoved(removed)
 
 
@@ -143,7 +144,7 @@ async def _change_all(conn: Connection, keys: Sequence[str], changes: OfferField
 
 async def _remove_all(conn: Connection, keys: Sequence[str]) -> list[str]:
     names = await _known_names(conn, keys)
-    await remove_offers(conn, names)
+    await delete_offers(conn, names)
     return names
 
 

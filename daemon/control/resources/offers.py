@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, request
 from quart_schema import validate_request, validate_response
 
+from daemon.control.actions import changed_values
 from daemon.control.api import (
     STRICT,
     Cursor,
@@ -151,7 +152,7 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
         if not added:
             why = f"an offer called {offer.offer_name!r} exists already: PATCH changes it"
             raise ProblemRaised(409, why, field="offer_name")
-        note_change(offer=offer.offer_name)
+        note_change(offer.offer_name)
         return _versioned(row, 201)
 
     @routes.post("/api/offers/import")
@@ -180,8 +181,9 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         """
         named = sorted(await request.get_json())
         changes, cleared = changes_of(asdict(data), named, allow_private=context().settings().trace.allow_private)
-        row = await context().database.work(_change, offer, changes, cleared, request.headers.get("If-Match"))
-        note_change(offer=row["offer_name"], changed=named)
+        version = request.headers.get("If-Match")
+        before, row = await context().database.work(_change, offer, changes, cleared, version)
+        note_change(row["offer_name"], changed=changed_values(with_json_read(before), with_json_read(row)))
         return _versioned(row)
 
     @routes.delete("/api/offers/<path:offer>")
@@ -189,7 +191,7 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     async def delete_offer(offer: str) -> OfferRemoved:
         """Remove an offer: its clicks get 404. Its hits and traces stay. If-Match: as for a change."""
         name = await context().database.work(_remove, offer, request.headers.get("If-Match"))
-        note_change(removed=name)
+        note_change(name)
         return OfferRemoved(name)
 
 
@@ -218,10 +220,11 @@ async def _add(conn: Connection, offer: OfferFields) -> tuple[bool, dict[str, An
 
 async def _change(
     conn: Connection, key: str, changes: OfferFields, cleared: list[str], version: str | None
-) -> dict[str, Any]:
-    row = await _known(conn, key, version)
-    await update_offer(conn, replace(changes, offer_name=row["offer_name"]), cleared)
-    return await _known(conn, str(row["id"]))
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The row before and after the change."""
+    before = await _known(conn, key, version)
+    await update_offer(conn, replace(changes, offer_name=before["offer_name"]), cleared)
+    return before, await _known(conn, str(before["id"]))
 
 
 async def _remove(conn: Connection, key: str, version: str | None) -> str:

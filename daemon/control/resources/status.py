@@ -74,7 +74,7 @@ def blueprint(context: GetContext) -> Blueprint:
 
     @routes.post("/api/maintenance")
     @validate_response(MaintenanceReport)
-    async def round_now() -> MaintenanceReport:
+    async def run_maintenance() -> MaintenanceReport:
         """Run a maintenance round now."""
         report = await context().maintenance()
         note_change(timed_out_traces=report.timed_out_traces, removed_traces=report.removed_traces)

@@ -91,7 +91,7 @@ def blueprint(context: GetContext) -> Blueprint:
         token = token_store.new_token(data.name)
         if not await context().database.work(token_store.create_token, data.name, data.role, hash_of(token)):
             raise ProblemRaised(409, token_store.in_force(data.name), field="name")
-        note_change(token=data.name, role=data.role)
+        note_change(data.name, role=data.role)
         note = f"keep this token: it is not shown again. The control face now needs a token ({data.role}: {data.name})"
         return TokenCreated(data.name, data.role, token, note), 201
 
@@ -101,7 +101,7 @@ def blueprint(context: GetContext) -> Blueprint:
         """Revoke a token. Requests with it are refused within a second."""
         if "\0" in name or not await context().database.work(token_store.revoke_token, name):
             raise ProblemRaised(404, token_store.not_in_force(name[:100]))
-        note_change(revoked=name)
+        note_change(name)
         return TokenRevoked(name)
 
     return routes

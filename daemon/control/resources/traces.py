@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_request, validate_response
 
+from daemon.control.actions import queued
 from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, add_list, from_row, note_change
 from daemon.control.listings import HITS, TRACES
 from daemon.control.observers import Flight
@@ -201,12 +202,13 @@ def blueprint(context: GetContext) -> Blueprint:
     @routes.post("/api/traces")
     @validate_request(TracesNew)
     @validate_response(TracesQueued, 202)
-    async def new_traces(data: TracesNew) -> tuple[TracesQueued, int]:
+    async def queue_traces(data: TracesNew) -> tuple[TracesQueued, int]:
         """Trace URLs at low priority: they wait while the country's pool is above pool.batch_below_percent."""
         private = context().settings().trace.allow_private
         urls = [tracking_url(url, allow_private=private) for url in data.urls]
         ids = await context().database.work(add_traces, urls, data.country)
-        note_change(traces=len(ids))
+        done = queued(data.urls, data.country)
+        note_change(done.subject, **done.detail)
         return TracesQueued(ids), 202
 
     return routes
