@@ -1,4 +1,4 @@
-"""New IPs from a file, or by number: as `tracepool provision import` and `generate` add them, with the same messages."""
+"""New IPs from a file, or by number: added as the commands under `tracepool provision` do, with the same messages."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
