@@ -117,7 +117,7 @@ class Runtime:
 def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
     """`clicks()` is None until the journal is open."""
     troubles, observers = Troubles(), Observers(Metrics(live), read_clocks)
-    server = click_server(click_handler(live.current, clicks, troubles.lines), server_limits(live.current))
+    server = click_server(click_handler(live.current, clicks, troubles.lines), server_limits(live))
     return Faces(live, troubles, observers, ControlFace(live, read_clocks), server)
 
 

@@ -47,6 +47,7 @@ class _Click:
     offer: Offer | Unserved
     inbound: Inbound
     visitor: Visitor
+    kept: Visitor  # what rows and log lines have of the visitor
     received: Moment
     fallback: str  # of the offer, with its macros expanded; with the parameters too if no offer serves the click
     trace: TraceHandle | None = None
@@ -128,16 +129,16 @@ class Clicks:
         """The click of a request; or the answer that refuses the request."""
         now = self._now()
         received = Moment(now.tick_s - waited_s, now.wall_s - waited_s)
-        request_id = uuid.uuid4()
+        request_id, kept = uuid.uuid4(), visitor.kept(self._live.current.privacy)
         found = offer_of(query, self.offers, is_starting=not self.is_tracing)
         if isinstance(found, Unserved):
             unserved = found.location(self._live.current.click.fallback_url, request_id)
             if unserved is None:
                 return self._refused(found, request_id)
-            return _Click(request_id, found, found.inbound, visitor, received, unserved)
+            return _Click(request_id, found, found.inbound, visitor, kept, received, unserved)
         offer, parsed = found
         tracking_url = offer.target(self._draw()).of_click(parsed, request_id)
-        return _Click(request_id, offer, parsed, visitor, received, tracking_url)
+        return _Click(request_id, offer, parsed, visitor, kept, received, tracking_url)
 
     async def _repeat(self, click: _Click, offer: Offer, first: First[_Click]) -> Answer:
         """The first request's answer. If its visitor has left, this request goes on in its place, with its trace."""
@@ -172,7 +173,7 @@ class Clicks:
             offer=click.offer.name,
             reason=reason,
             location=location,
-            visitor=click.visitor.address,
+            visitor=click.kept.address,
         )
         return Answer(302, click.request_id, location=location)
 
@@ -270,9 +271,9 @@ class Clicks:
             outcome="fallback" if reason else "resolved",
             reason=reason,
             location=location,
-            visitor_address=click.visitor.address,
-            user_agent=click.visitor.user_agent,
-            referrer=click.visitor.referrer,
+            visitor_address=click.kept.address,
+            user_agent=click.kept.user_agent,
+            referrer=click.kept.referrer,
             wait_ms=round((now.tick_s - click.received.tick_s) * 1000),
             answered_at=now.wall_s,
             kind=click.kind,
@@ -299,6 +300,6 @@ class Clicks:
             ip=click.trace and click.trace.ip,
             wait_ms=round(wait_ms, 1),
             location=location,
-            visitor=click.visitor.address,
+            visitor=click.kept.address,
             **({"hit_is_late": True} if click.hit_is_late else {}),
         )

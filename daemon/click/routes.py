@@ -9,7 +9,9 @@ from daemon.click.visitor import TrustedProxies, is_preview_robot, purposes_in, 
 from daemon.http.connection import Handler, ServerLimits
 from daemon.http.http1 import Header, Request, Response
 from daemon.printable import one_line
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import DEADLINE_MAX_S, Settings
+from daemon.web.privacy import kept_address
 
 METHODS = ("GET", "HEAD")
 CLICK_METHODS = (*METHODS, "POST")  # parallel tracking sends POST (navigator.sendBeacon); its body is ignored
@@ -49,8 +51,8 @@ def click_handler(
     return handle
 
 
-def server_limits(settings: Settings) -> ServerLimits:
-    click = settings.click
+def server_limits(live: LiveSettings) -> ServerLimits:
+    click = live.current.click
     return ServerLimits(
         answer_s=DEADLINE_MAX_S + ANSWER_MARGIN_S,  # an offer may have a deadline of its own
         head_s=click.head_timeout_s,
@@ -58,6 +60,7 @@ def server_limits(settings: Settings) -> ServerLimits:
         connections_max=click.connections_max,
         connections_per_address_max=click.connections_per_address_max,
         backlog=click.backlog,
+        shown=lambda address: kept_address(address, live.current.privacy.visitor_address),
     )
 
 

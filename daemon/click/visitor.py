@@ -9,6 +9,7 @@ import msgspec
 
 from daemon.web.forwarded import addresses_in_forwarded, addresses_in_list
 from daemon.web.headers import RawHeaders, value_of, values_of
+from daemon.web.privacy import Privacy, kept_address, kept_referrer, kept_user_agent
 
 HEADER_CHARACTERS_MAX = 2_048  # of each header that is stored and forwarded
 
@@ -32,6 +33,17 @@ class Visitor(msgspec.Struct, frozen=True):
     user_agent: str | None
     accept_language: str | None
     referrer: str | None
+
+    def kept(self, privacy: Privacy) -> "Visitor":
+        """What rows, log lines and events have of this visitor. Only the click itself uses the rest, in memory."""
+        if privacy.keeps_all:
+            return self
+        return Visitor(
+            address=kept_address(self.address, privacy.visitor_address),
+            user_agent=kept_user_agent(self.user_agent, privacy.user_agent),
+            accept_language=None,
+            referrer=kept_referrer(self.referrer, privacy.referrer),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Literal
 
@@ -35,7 +35,10 @@ Percentiles = dict[str, list[float | None]]  # p50, p95, p99: milliseconds by mi
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """`counts` by column, in buckets of `step_s` from `from_s` on; percentiles by minute from `minutes_from_s` on."""
+    """`counts` by column, in buckets of `step_s` from `from_s` on.
+
+    Percentiles are by minute, or another `times_step_s`, from `minutes_from_s` on.
+    """
 
     step_s: float
     from_s: float
@@ -43,6 +46,11 @@ class Series:
     minutes_from_s: float
     wait_ms: Percentiles
     trace_ms: Percentiles
+    times_step_s: float = MINUTE_S
+
+    def moved(self, by_s: float) -> "Series":
+        """The series by another clock."""
+        return replace(self, from_s=self.from_s + by_s, minutes_from_s=self.minutes_from_s + by_s)
 
 
 class History:

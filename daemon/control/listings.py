@@ -49,7 +49,7 @@ IPS = Listing(
     id="i.id",
     orders={
         "created": Order("i.created_at", _TIME),
-        "ip": Order("i.ip_address", "text"),
+        "ip": Order("(address_order(i.ip_address) || lpad(i.ip_port, 5, '0'))", "text"),
         "country": Order("lower(btrim(i.country))", "text"),
         "status": Order("i.status", "text"),
         "last_used": Order("coalesce(i.last_used_at, '-infinity')", _TIME),

@@ -393,6 +393,63 @@ returning total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_u
           completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, requests_queued,
           country_breakdown, bytes_1h, cost_1h
 
+-- name: record_clicks
+-- The finished minutes since the last recorded one, at most a day, and ten minutes again: hits may come late.
+with range as (
+    select greatest(coalesce((select max(minute) from click_minutes) - interval '10 minutes', '-infinity'),
+                    date_trunc('minute', now()) - interval '1 day') as since,
+           date_trunc('minute', now()) as until),
+answered as (
+    select date_trunc('minute', created_at) as minute, outcome, reason, wait_ms
+    from hits, range where kind = 'click' and created_at >= since and created_at < until),
+reasons as (
+    select minute, jsonb_object_agg(reason, n) as fallbacks
+    from (select minute, coalesce(reason, 'other') as reason, count(*) as n from answered
+          where outcome = 'fallback' group by 1, 2) r group by 1),
+traced as (
+    select date_trunc('minute', completed_at) as minute,
+           percentile_cont(array[0.5, 0.95, 0.99]) within group (order by trace_time_ms) as ms
+    from active_trace_requests, range
+    where created_at >= since - interval '2 minutes' and completed_at >= since and completed_at < until
+          and trace_time_ms is not null group by 1),
+clicks as (
+    select minute, count(*) as clicks, count(*) filter (where outcome = 'resolved') as resolved,
+           percentile_cont(array[0.5, 0.95, 0.99]) within group (order by wait_ms) as ms
+    from answered group by 1)
+insert into click_minutes
+select minute, coalesce(c.clicks, 0), coalesce(c.resolved, 0), coalesce(r.fallbacks, '{}'),
+       c.ms[1], c.ms[2], c.ms[3], t.ms[1], t.ms[2], t.ms[3]
+from clicks c full join traced t using (minute) left join reasons r using (minute)
+on conflict (minute) do update set
+    clicks = excluded.clicks, resolved = excluded.resolved, fallbacks = excluded.fallbacks,
+    wait_p50_ms = excluded.wait_p50_ms, wait_p95_ms = excluded.wait_p95_ms, wait_p99_ms = excluded.wait_p99_ms,
+    trace_p50_ms = excluded.trace_p50_ms, trace_p95_ms = excluded.trace_p95_ms, trace_p99_ms = excluded.trace_p99_ms
+where click_minutes.* is distinct from excluded.*
+
+-- name: click_history
+-- The recorded minutes from $1 to before $2 (seconds since 1970), in buckets of $3 seconds. Percentiles of a bucket are
+-- the means of its minutes', those of waits weighted by clicks. `began_s`,
+-- `recorded_s`: when the first recorded minute of all began, and the last one ended.
+with minutes as (
+    select floor(extract(epoch from minute) / $3::float8) * $3::float8 as at, m.*
+    from click_minutes m where minute >= to_timestamp($1::float8) and minute < to_timestamp($2::float8)),
+reasons as (
+    select at, jsonb_object_agg(reason, n) as fallbacks
+    from (select at, e.key as reason, sum(e.value::bigint) as n
+          from minutes, jsonb_each_text(fallbacks) e group by 1, 2) r group by 1),
+buckets as (
+    select at, sum(resolved)::bigint as resolved,
+           sum(wait_p50_ms * clicks) / nullif(sum(clicks), 0) as wait_p50,
+           sum(wait_p95_ms * clicks) / nullif(sum(clicks), 0) as wait_p95,
+           sum(wait_p99_ms * clicks) / nullif(sum(clicks), 0) as wait_p99,
+           avg(trace_p50_ms) as trace_p50, avg(trace_p95_ms) as trace_p95, avg(trace_p99_ms) as trace_p99
+    from minutes group by 1)
+select at::float8, resolved, fallbacks, wait_p50::float8, wait_p95::float8, wait_p99::float8, trace_p50::float8,
+       trace_p95::float8, trace_p99::float8,
+       (select extract(epoch from min(minute)) from click_minutes)::float8 as began_s,
+       (select extract(epoch from max(minute)) + 60 from click_minutes)::float8 as recorded_s
+from buckets left join reasons using (at) order by at
+
 -- name: add_batch_traces
 -- $1 country, $2 priority. The rows of the temporary table `asked`, in their order.
 insert into active_trace_requests (request_id, tracking_url, target_country, priority, started_at, created_at)

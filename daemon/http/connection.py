@@ -34,10 +34,8 @@ SEND_BYTES = 64 * 1024
 LINGER_S = 1.0
 """A client may take this long to close after its last answer. Closing before it may reset and lose the answer."""
 LINGER_BYTES_MAX = 256 * 1024
-LAST_DATA_RECEIVED = struct.Struct("=52xI")
-"""tcpi_last_data_recv of linux/tcp.h's tcp_info, in milliseconds."""
-STOP_GRACE_S = 1.0
-"""A stop waits this long for a request that may be on its way."""
+LAST_DATA_RECEIVED = struct.Struct("=52xI")  # tcpi_last_data_recv of linux/tcp.h's tcp_info, in milliseconds
+STOP_GRACE_S = 1.0  # a stop waits this long for a request that may be on its way
 
 log = structlog.get_logger("daemon.click")
 
@@ -52,7 +50,7 @@ class ServerLimits:
     head_bytes_max: of a request line and its headers. One read more (16 KiB) may pass.
     connections_max: open at once; a further connection replaces the one that is idle longest.
     connections_per_address_max: open at once from one address; 0: no limit, as behind a reverse proxy.
-    backlog: the listen backlog of a socket.
+    backlog: the listen backlog of a socket. shown: what log lines have of a client's address.
     """
 
     answer_s: float
@@ -61,6 +59,7 @@ class ServerLimits:
     connections_max: int
     connections_per_address_max: int
     backlog: int
+    shown: Callable[[str | None], str | None] = lambda address: address
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -218,7 +217,7 @@ class Connection(FaceConnection):
         self._http.receive(data)
         while not self._closing and (found := self._http.next_request(self.address, self._waited_s)) is not None:
             if isinstance(found, Refusal):
-                log.debug("request_refused", address=self.address, reason=found.reason)
+                log.debug("request_refused", address=self._limits.shown(self.address), reason=found.reason)
                 await self._send_last(found.status)
                 return
             self._waited_s = 0.0  # only the first request may have waited in the kernel
@@ -287,7 +286,9 @@ class Connection(FaceConnection):
             except (OSError, trio.ClosedResourceError, trio.BusyResourceError):
                 self.abort()
             except trio.TooSlowError:
-                log.debug("connection_closed", address=self.address, reason="the client does not read its answer")
+                log.debug(
+                    "connection_closed", address=self._limits.shown(self.address), reason="its answer is not read"
+                )
                 self.abort()
 
 

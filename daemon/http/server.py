@@ -178,9 +178,11 @@ class Server:
         try:
             await connection.run()
         except* OSError as errors:
-            log.debug("connection_closed", address=connection.address, reason=str(errors.exceptions[0]))
+            log.debug(
+                "connection_closed", address=self._limits.shown(connection.address), reason=str(errors.exceptions[0])
+            )
         except* Exception:
-            log.exception("connection_crashed", address=connection.address)
+            log.exception("connection_crashed", address=self._limits.shown(connection.address))
         finally:
             self._forget(connection)
 

@@ -18,6 +18,7 @@ from daemon import __version__
 from daemon.providers.proxies import LeasedProxy, ProxyAddress, UnusableProxy, proxy_for
 from daemon.providers.settings import Provider
 from daemon.settings import values
+from daemon.web.privacy import Kept
 
 ENV_PREFIX = "TRACEPOOL_"
 DEADLINE_MAX_S = 60
@@ -132,6 +133,18 @@ class Maintenance(Section):
     delete_batch_rows: Live[int] = Field(5_000, ge=100, le=100_000)
 
 
+class Privacy(Section):
+    """What is kept of visitors, see web/privacy.py."""
+
+    visitor_address: Live[Kept] = "full"
+    user_agent: Live[Kept] = "full"
+    referrer: Live[Kept] = "full"
+
+    @property
+    def keeps_all(self) -> bool:
+        return self.visitor_address == self.user_agent == self.referrer == "full"
+
+
 class Log(Section):
     level: Live[Literal["debug", "info", "warning", "error"]] = "info"
 
@@ -155,6 +168,7 @@ class Settings(BaseSettings):
     trace: Trace = Trace()
     provision: Provision = Provision()
     maintenance: Maintenance = Maintenance()
+    privacy: Privacy = Privacy()
     log: Log = Log()
     providers: Live[dict[str, Provider]] = {}
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from logging import INFO
 from types import SimpleNamespace
 from typing import Any, cast
@@ -268,6 +269,34 @@ async def test_the_history_has_the_clicks(span: str, step_s: int, buckets: int, 
     assert len(found["wait_ms"]["p99"]) == minutes
     assert found["deadline_ms"] == 10_000
     assert abs(found["from_s"] + buckets * step_s - read_clocks().wall_s) < 2 * step_s
+
+
+async def test_a_part_of_the_last_hour_is_in_fine_steps_and_a_range_must_be_one() -> None:
+    observers = new_observers()
+    observers.click("resolved", None, 0.2)
+    async with control_face(observers=observers) as served:
+        now = datetime.now(UTC)
+        since = (now - timedelta(minutes=15)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        observers.own_history.began_s -= 3_600  # as if the daemon had run for an hour
+        found = (await served.ask(f"/api/history?since={since}")).json()
+        for wrong in ("since=2030-01-01T00:00:00Z", f"since={since}&until={since}", "since=1950-01-01T00:00:00Z"):
+            assert (await served.ask(f"/api/history?{wrong}")).status_code == 400, wrong
+    assert (found["span"], found["step_s"], sum(found["resolved"])) == ("range", 5, 1)
+    assert 180 <= len(found["resolved"]) <= 182
+    assert 15 <= len(found["wait_ms"]["p50"]) <= 17
+
+
+async def test_the_session_says_who_asks_and_whether_they_may_change_anything() -> None:
+    async with control_face(rows=[row_of("right"), row_of("looks", "read", name="wall")]) as served:
+        assert (await served.ask("/api/session", token="right")).json() == {
+            "name": "anna",
+            "role": "operator",
+            "may_write": True,
+        }
+        assert (await served.ask("/api/session", token="looks")).json()["may_write"] is False
+        assert (await served.ask("/api/session", token="wrong")).status_code == 401
+    async with control_face(ready=False) as served:
+        assert (await served.ask("/api/session")).json()["name"] == "local"
 
 
 async def test_a_trace_in_flight_shows_the_time_it_has_left() -> None:

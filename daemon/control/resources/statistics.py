@@ -1,4 +1,4 @@
-"""Figures over time: statistics by minute and traffic by day from the tables, the last day from memory, /metrics."""
+"""Figures over time: statistics by minute and traffic by day from the tables, /metrics."""
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
@@ -8,12 +8,10 @@ import msgspec
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from quart import Blueprint, Response, request
-from quart_schema import hide, validate_querystring, validate_response
+from quart_schema import hide
 
 from daemon.control.api import Cursor, Day, GetContext, Limit, Time, Word, add_list, from_row
-from daemon.control.history import FALLBACK_REASONS, OTHER
 from daemon.control.listings import STATISTICS, TRAFFIC
-from daemon.control.resources.nodes import chosen_node
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,50 +77,6 @@ class TrafficRow:
     cost: float
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryQuery:
-    """The hour is in steps of 5 s, the day in minutes.
-
-    `node`: only this node's figures, by its name or the beginning of its id; without it, those of all nodes together.
-    """
-
-    span: Literal["hour", "day"] = "hour"
-    node: Word | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TimePercentiles:
-    """Milliseconds by minute; null for a minute without clicks or traces."""
-
-    p50: list[float | None]
-    p95: list[float | None]
-    p99: list[float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryAnswer:
-    """Counts in buckets of `step_s` from `from_s` (seconds since 1970) on; the last bucket is not over yet.
-
-    Times by minute from `minutes_from_s` on. There are no figures from before `began_s`, when the daemon started; it
-    records what other nodes do since it first saw them. `node`: null for all nodes together. A minute's times that are
-    not the answering node's own are those of the last minute before a renewal in it.
-    """
-
-    span: str
-    began_s: float
-    step_s: float
-    from_s: float
-    resolved: list[int]
-    fallbacks: dict[str, list[int]]
-    left: list[int]
-    refused: list[int]
-    minutes_from_s: float
-    wait_ms: TimePercentiles
-    trace_ms: TimePercentiles
-    deadline_ms: float
-    node: str | None = None
-
-
 def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("statistics", __name__)
     summary = "The pool's statistics by minute."
@@ -139,37 +93,6 @@ def blueprint(context: GetContext) -> Blueprint:
     )
     summary = "Bytes and cost by day, provider and offer, the newest first."
     add_list(routes, context, "traffic", "/api/traffic", TRAFFIC, TrafficQuery, TrafficRow, summary=summary)
-
-    @routes.get("/api/history")
-    @validate_querystring(HistoryQuery)
-    @validate_response(HistoryAnswer)
-    async def history(query_args: HistoryQuery) -> HistoryAnswer:
-        """Clicks, fallbacks by reason, wait and trace times over the last hour or day, of all nodes or of one."""
-        here = context()
-        now, recorded = here.overview.now(), here.observers.history
-        entry = chosen_node(context, query_args.node) if query_args.node else None
-        if entry is not None and entry.this:
-            began_s, series = recorded.own.began_s, recorded.own.series(query_args.span, now.tick_s)
-        else:
-            node_id = None if entry is None else UUID(entry.node_id)
-            began_s = recorded.began_s(node_id)
-            series = recorded.series(query_args.span, now.tick_s, node_id)
-        counts = series.counts
-        return HistoryAnswer(
-            span=query_args.span,
-            began_s=round(now.wall_at(began_s)),
-            step_s=series.step_s,
-            from_s=round(now.wall_at(series.from_s)),
-            resolved=counts["resolved"],
-            fallbacks={reason: counts[reason] for reason in (*FALLBACK_REASONS, OTHER)},
-            left=counts["left"],
-            refused=counts["refused"],
-            minutes_from_s=round(now.wall_at(series.minutes_from_s)),
-            wait_ms=TimePercentiles(**series.wait_ms),
-            trace_ms=TimePercentiles(**series.trace_ms),
-            deadline_ms=here.settings().click.deadline_s * 1000,
-            node=None if entry is None else entry.name,
-        )
 
     @routes.get("/metrics")
     @hide

@@ -1,23 +1,28 @@
-// Curves of the last hour or day: clicks, fallbacks by reason, wait and trace times against the deadline.
+// Curves of clicks, fallbacks by reason, wait and trace times against the deadline. A drag over a curve zooms.
 
 import { get } from "./api.js";
-import { $, ms, number, percent, tick, when, words } from "./dom.js";
+import { $, clock, ms, number, percent, period, setText, tick, when, words, zone } from "./dom.js";
+import { Ranges } from "./ranges.js";
 
 const EVERY_MS = 5000;
+const EVERY_LONG_MS = 30000; // for more than an hour
 const HEIGHT = 170;
 const DASHES = [[], [6, 3], [2, 3], [10, 4], [8, 3, 2, 3], [4, 4]];
 const PERCENTS = ["p50", "p95", "p99"];
 const POWERS = [1, 10, 100, 1000, 10000, 100000];
+const DAY_S = 86400;
 const YOUNG_S = 600; // the shortest time shown after a start of the daemon
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const sum = (values) => values.reduce((a, b) => a + b, 0);
 
 class Chart {
-  /** lines: [label, colour, fill]. `mark`: the value of a horizontal line, such as the deadline. */
-  constructor(id, lines, { value, log = false }) {
-    Object.assign(this, { place: $(id), lines, value, log, data: null, mark: null });
+  /** lines: [label, colour, fill]. `mark`: the value of a horizontal line, such as the deadline. `zoomed(since, until)`. */
+  constructor(id, lines, zoomed, { value, log = false }) {
+    Object.assign(this, { place: $(id), lines, zoomed, value, log, data: null, mark: null });
     new ResizeObserver(() => this.resize()).observe(this.place);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.build());
+    document.addEventListener("zone", () => this.build());
   }
 
   build() {
@@ -25,15 +30,17 @@ class Chart {
     if (!this.data) return;
     const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1, size: 4 }, font: "12px system-ui" };
     const values = (_, all) => all.map((value) => (value === null ? "" : this.value(value)));
-    const scale = this.log ? { distr: 3, range: (_, low, high) => [Math.min(low ?? 10, 10), Math.max(high ?? 0, this.mark ?? 0) * 4] } : { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] };
+    const scale = this.log ? { distr: 3, range: (_, low, high) => [Math.min(low ?? 10, 10), Math.max(high ?? 0, this.mark ?? 0) * 4] } : { range: (_, low, high) => [0, (high || 1) * 1.1] };
+    const times = (_, all) => all.map((at) => tick(at, (all[1] ?? 0) - all[0] >= DAY_S / 2));
     const options = {
       width: this.place.clientWidth,
       height: HEIGHT,
-      scales: { x: { time: true, range: (_, low, high) => [Math.max(low, this.from ?? low), high] }, y: scale },
-      axes: [{ ...axis, space: 58, size: 30, values: (_, all) => all.map((at) => tick(at)) }, { ...axis, size: 58, values, ...(this.log ? { splits: (plot) => POWERS.filter((power) => power >= plot.scales.y.min && power <= plot.scales.y.max), filter: (_, all) => all } : {}) }],
+      tzDate: (at) => (zone() === "utc" ? uPlot.tzDate(new Date(at * 1000), "Etc/UTC") : new Date(at * 1000)),
+      scales: { x: { time: true, range: () => [this.from, this.to] }, y: scale },
+      axes: [{ ...axis, space: 58, size: 30, values: times }, { ...axis, size: 58, values, ...(this.log ? { splits: (plot) => POWERS.filter((power) => power >= plot.scales.y.min && power <= plot.scales.y.max), filter: (_, all) => all } : {}) }],
       series: [{ label: "Time", value: (_, at) => when(at) }, ...this.lines.map((line, at) => this.series(line, at))],
-      cursor: { drag: { x: false, y: false }, points: { size: 6 } },
-      hooks: { draw: [(plot) => this.drawMark(plot)] },
+      cursor: { drag: { x: true, y: false, setScale: false, dist: 8 }, points: { size: 6 }, sync: { key: "curves" } },
+      hooks: { draw: [(plot) => this.drawMark(plot)], setSelect: [(plot) => this.select(plot)] },
     };
     this.plot = new uPlot(options, this.data, this.place);
   }
@@ -41,6 +48,13 @@ class Chart {
   series([label, name, fill], at) {
     const stroke = colour(name);
     return { label, stroke, width: 1.75, dash: DASHES[at % DASHES.length], fill: fill ? `${stroke}26` : undefined, points: { size: 4 }, value: (_, value) => (value === null ? "–" : this.value(value)) };
+  }
+
+  select(plot) {
+    const { left, width } = plot.select;
+    if (width <= 0) return;
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    this.zoomed(plot.posToVal(left, "x"), plot.posToVal(left + width, "x"));
   }
 
   drawMark(plot) {
@@ -75,44 +89,46 @@ export class Charts {
   /** node(): the id of the node whose curves are shown, "" for all nodes together. */
   constructor(node) {
     this.node = node;
+    this.ranges = new Ranges(() => this.refresh());
+    const zoomed = (since, until) => this.ranges.zoom(since, until);
     const rate = (value) => number(value, value < 10 ? 1 : 0);
-    this.rate = new Chart("chart-rate", [["All", "s1", true], ["Resolved", "s3"], ["Fallbacks", "s2"]], { value: rate });
-    this.fallbacks = new Chart("chart-fallbacks", [], { value: rate });
+    this.rate = new Chart("chart-rate", [["All", "s1", true], ["Resolved", "s3"], ["Fallbacks", "s2"]], zoomed, { value: rate });
+    this.fallbacks = new Chart("chart-fallbacks", [], zoomed, { value: rate });
     const times = [["p50", "s1"], ["p95", "s4"], ["p99", "s5"]];
-    this.wait = new Chart("chart-wait", times, { value: ms, log: true });
-    this.trace = new Chart("chart-trace", times, { value: ms, log: true });
-    this.span = "hour";
-    for (const button of document.querySelectorAll("[data-span]")) {
-      button.addEventListener("click", () => {
-        this.span = button.dataset.span;
-        for (const other of document.querySelectorAll("[data-span]")) other.setAttribute("aria-pressed", String(other === button));
-        this.refresh();
-      });
-    }
-    setInterval(() => this.refresh(), EVERY_MS);
+    this.wait = new Chart("chart-wait", times, zoomed, { value: ms, log: true });
+    this.trace = new Chart("chart-trace", times, zoomed, { value: ms, log: true });
+    document.addEventListener("zone", () => this.found && this.showRange(this.found));
+    this.drawnAt = 0;
+    setInterval(() => this.refreshIfDue(), EVERY_MS);
     this.refresh();
   }
 
+  refreshIfDue() {
+    const every_ms = this.ranges.length > 3600 ? EVERY_LONG_MS : EVERY_MS;
+    if (this.ranges.isLive && !document.hidden && Date.now() - this.drawnAt >= every_ms - 500) this.refresh();
+  }
+
   async refresh() {
-    if (document.hidden) return;
-    const { span } = this;
-    const node = this.node();
-    let found;
+    const asked = (this.asked = {}); // only the answer to the last question is drawn
     try {
-      found = await get("/api/history", { span, node });
-    } catch {
-      return; // the indicator at the top shows that the page is not live
+      const found = await get("/api/history", { ...this.ranges.query, node: this.node() });
+      if (asked === this.asked) this.draw(found);
+    } catch (trouble) {
+      if (asked === this.asked && trouble.status) setText($("range-words"), trouble.message); // else the banner says it
     }
-    if (span === this.span && node === this.node()) this.draw(found);
   }
 
   draw(found) {
-    for (const chart of [this.rate, this.fallbacks, this.wait, this.trace]) chart.from = Math.min(found.began_s, Date.now() / 1000 - YOUNG_S);
+    this.found = found;
+    this.drawnAt = Date.now();
+    const { since, until } = this.ranges.now;
+    const from = this.ranges.isLive ? Math.max(since, Math.min(found.began_s, until - YOUNG_S)) : since;
+    for (const chart of [this.rate, this.fallbacks, this.wait, this.trace]) Object.assign(chart, { from, to: until });
     const { step_s: step, fallbacks } = found;
     const reasons = Object.entries(fallbacks).filter(([, counts]) => counts.some((n) => n > 0));
-    const at = found.resolved.map((_, bucket) => found.from_s + bucket * step).slice(0, -1);
-    const known = (values) => values.slice(0, -1).map((value, bucket) => (at[bucket] + step > found.began_s ? value : null));
-    const fell = found.resolved.map((_, bucket) => Object.values(fallbacks).reduce((sum, counts) => sum + counts[bucket], 0));
+    const at = finished(found.resolved, found.from_s, step);
+    const known = (values) => at.map((time, bucket) => (time + step > found.began_s ? values[bucket] : null));
+    const fell = found.resolved.map((_, bucket) => sum(Object.values(fallbacks).map((counts) => counts[bucket])));
     const all = found.resolved.map((n, bucket) => n + fell[bucket] + found.left[bucket]);
     const perSecond = (counts) => known(smoothed(counts, step).map((n) => n / step));
     this.rate.show([at, perSecond(all), perSecond(found.resolved), perSecond(fell)]);
@@ -122,29 +138,41 @@ export class Charts {
     if (lines.length) this.fallbacks.show([at, ...reasons.map(([, counts]) => perMinute(counts))], lines);
     else this.fallbacks.show([at, known(fell)], [["none", "s6"]]);
     this.times(found);
-    this.showSums(found, all, fell, reasons);
+    this.showSums(all, fell, reasons);
+    this.showRange(found);
   }
 
   times(found) {
-    const at = found.wait_ms.p50.map((_, minute) => found.minutes_from_s + minute * 60);
+    const at = finished(found.wait_ms.p50, found.minutes_from_s, found.times_step_s);
     for (const [chart, values] of [[this.wait, found.wait_ms], [this.trace, found.trace_ms]]) {
       chart.mark = found.deadline_ms;
-      chart.show([at, ...PERCENTS.map((name) => values[name].map((value) => (value === null ? null : Math.max(1, value))))]);
+      chart.show([at, ...PERCENTS.map((name) => at.map((_, place) => (values[name][place] === null ? null : Math.max(1, values[name][place]))))]);
     }
     const latest = (values) => PERCENTS.map((name) => values[name].findLast((value) => value !== null));
     const summary = (values) => latest(values).map(ms).join(" / ");
     const line = `dotted red: the deadline, ${ms(found.deadline_ms)}`;
-    $("wait-words").textContent = `Wait times of visitors, p50 / p95 / p99: ${summary(found.wait_ms)}; ${line}`;
-    $("trace-words").textContent = `Trace times, p50 / p95 / p99: ${summary(found.trace_ms)}; ${line}`;
+    setText($("wait-words"), `Wait times of visitors, p50 / p95 / p99: ${summary(found.wait_ms)}; ${line}`);
+    setText($("trace-words"), `Trace times, p50 / p95 / p99: ${summary(found.trace_ms)}; ${line}`);
   }
 
-  showSums(found, all, fell, reasons) {
-    const sum = (values) => values.reduce((a, b) => a + b, 0);
-    const of = this.span === "hour" ? "last hour" : "last day";
-    $("rate-words").textContent = `Clicks per second: ${number(sum(all))} clicks in the ${of}, ${percent(sum(fell), sum(all))} fell back`;
+  showSums(all, fell, reasons) {
+    const { words: range } = this.ranges;
+    setText($("rate-words"), `Clicks per second: ${number(sum(all))} clicks ${range}, ${percent(sum(fell), sum(all))} fell back`);
     const each = reasons.map(([reason, counts]) => `${words(reason)} ${number(sum(counts))}`).join(", ");
-    $("fallback-words").textContent = `Fallbacks by reason, per minute: ${each || `none in the ${of}`}`;
+    setText($("fallback-words"), `Fallbacks by reason, per minute: ${each || `none ${range}`}`);
   }
+
+  showRange(found) {
+    const { since, until } = this.ranges.now;
+    const began = found.began_s > since ? `; recorded since ${clock(found.began_s)}` : "";
+    setText($("range-words"), `${period(since, until)}${began}`);
+  }
+}
+
+/** The times of the buckets that are over; the last one's figures still grow. */
+function finished(values, from_s, step_s) {
+  const now_s = Date.now() / 1000;
+  return values.map((_, bucket) => from_s + bucket * step_s).filter((at) => at + step_s <= now_s);
 }
 
 /** The mean of three steps of 5 s, so that few clicks make a curve; minutes stay as they are. */

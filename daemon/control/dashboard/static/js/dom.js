@@ -98,7 +98,7 @@ export const zone = () => (fromUrl("zone") === "utc" ? "utc" : "local");
 function parts(time) {
   if (zone() === "utc") return [...time.toISOString().split(/[-T:.Z]/).slice(0, 6), "UTC"];
   const east = -time.getTimezoneOffset();
-  const name = `${east < 0 ? "-" : "+"}${two(Math.floor(Math.abs(east) / 60))}:${two(Math.abs(east) % 60)}`;
+  const name = east === 0 ? "UTC" : `${east < 0 ? "-" : "+"}${two(Math.floor(Math.abs(east) / 60))}:${two(Math.abs(east) % 60)}`;
   return [String(time.getFullYear()), ...[time.getMonth() + 1, time.getDate(), time.getHours(), time.getMinutes(), time.getSeconds()].map(two), name];
 }
 
@@ -115,6 +115,14 @@ export function when(at) {
 export function clock(at) {
   const text = when(at);
   return text.slice(0, 10) === when(new Date()).slice(0, 10) ? text.slice(11) : text;
+}
+
+/** From one time to another, in seconds since 1970: "2026-01-31 11:00 to 12:00 UTC". */
+export function period(since, until) {
+  const [first, last] = [parts(new Date(since * 1000)), parts(new Date(until * 1000))];
+  const [day, lastDay] = [first, last].map((all) => all.slice(0, 3).join("-"));
+  const minute = (all) => all.slice(3, 5).join(":");
+  return `${day} ${minute(first)} to ${day === lastDay ? "" : `${lastDay} `}${minute(last)} ${last[6]}`;
 }
 
 /** The hour and minute of a chart's axis, the zone of which is written beside it; `dated`: month and day instead. */

@@ -1,6 +1,6 @@
 // Figures at the top, advice, journal and database, queues, the last events.
 
-import { $, announce, clock, dollars, duration, h, ms, number, percent, percentage, setText, tag, words } from "./dom.js";
+import { $, announce, bytes, clock, dollars, duration, h, ms, number, percent, percentage, setText, tag, words } from "./dom.js";
 import { made, Table } from "./table.js";
 
 const BACKLOG_MAX = 10_000; // more entries to ship are worth a look
@@ -10,7 +10,7 @@ export class Overview {
   constructor() {
     this.queues = new Table(
       "queues",
-      [(queue) => words(queue.name), (queue) => number(queue.length), (queue) => number(queue.max), (queue) => made(fullness(queue), () => tag(percentage(fullness(queue)), fullness(queue) > 80 ? "bad" : fullness(queue) > 50 ? "warn" : "good"))],
+      [(queue) => words(queue.name), (queue) => amount(queue, queue.length), (queue) => amount(queue, queue.max), (queue) => made(fullness(queue), () => tag(percentage(fullness(queue)), fullness(queue) > 80 ? "bad" : fullness(queue) > 50 ? "warn" : "good"))],
       { key: (queue) => queue.name, empty: "No queues." },
     );
   }
@@ -74,6 +74,7 @@ export class Overview {
   }
 }
 
+const amount = (queue, n) => (queue.name.endsWith("bytes") ? bytes(n) : number(n));
 const fullness = (queue) => Math.round((100 * queue.length) / (queue.max || 1));
 
 function figure(id, text, mood = "") {
