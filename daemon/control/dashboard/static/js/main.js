@@ -1,5 +1,6 @@
 // The page: follows the events, and passes data to the panels.
 
+import { Actions } from "./actions.js";
 import { follow, ApiError } from "./api.js";
 import { Cells } from "./cells.js";
 import { Charts } from "./charts.js";
@@ -36,6 +37,7 @@ function build() {
   panels.unhealthy = new Unhealthy();
   panels.ips = new AllIps();
   panels.traffic = new Traffic();
+  panels.actions = new Actions();
   panels.tokens = new Tokens();
   panels.events = new Events();
 }
