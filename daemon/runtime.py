@@ -263,6 +263,7 @@ async def runtime_ready(
             node_id,
             lambda country: member.peers.elsewhere(country),
             member.may_lease,
+            offers.by_id,
         )
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.logged_errors import expected_errors
+from tests.support.state_dirs import remove_model
 
 __all__ = ["expected_errors"]
 TESTS = Path(__file__).parent
@@ -39,6 +40,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _place(item: pytest.Item) -> int:
     path = item.path.relative_to(TESTS).as_posix()
     return next((at for at, start in enumerate(LONGEST_FIRST) if path.startswith(start)), len(LONGEST_FIRST))
+
+
+def pytest_unconfigure() -> None:
+    remove_model()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -18,7 +18,7 @@ from daemon.logbook.filter import since_of
 from daemon.printable import one_line
 
 OfferFilter = Annotated[str | None, Parameter(name="--offer", metavar="X", help="Only this offer's.")]
-OUTCOMES = ("resolved", "fallback")
+OUTCOMES = ("resolved", "fallback", "background")
 KINDS = ("click", "repeat", "preview")
 STATUSES = ("pending", "processing", "completed", "failed", "timeout")
 
@@ -28,7 +28,7 @@ def hits(
     since: From = None,
     until: To = None,
     offer: OfferFilter = None,
-    outcome: Annotated[str | None, Parameter(metavar="O", help="resolved or fallback.")] = None,
+    outcome: Annotated[str | None, Parameter(metavar="O", help="resolved, fallback or background.")] = None,
     kind: Annotated[str | None, Parameter(metavar="K", help="click, repeat or preview.")] = None,
     reason: Annotated[str | None, Parameter(metavar="R", help="Fallbacks for this reason.")] = None,
     visitor: Annotated[str | None, Parameter(metavar="A", help="Clicks from this address.")] = None,

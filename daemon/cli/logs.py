@@ -27,7 +27,9 @@ def logs(
     /,
     *,
     follow: Annotated[bool, flag("Go on with new lines.")] = False,
-    outcome: Annotated[str | None, Parameter(metavar="O", help="resolved, fallback, left or refused.")] = None,
+    outcome: Annotated[
+        str | None, Parameter(metavar="O", help="resolved, fallback, background, left, refused.")
+    ] = None,
     offer: Annotated[str | None, Parameter(metavar="X", help="Clicks and traces of this offer.")] = None,
     ip: Annotated[str | None, Parameter(metavar="A", help="Traces through ADDRESS or ADDRESS:PORT.")] = None,
     request: Annotated[str | None, Parameter(metavar="ID", help="One click, by X-Request-Id or its beginning.")] = None,

@@ -13,6 +13,7 @@ from daemon.cli.session import AsJSON, ConfigFile, change, flag, settings_of, wo
 from daemon.control.actions import Action
 from daemon.errors import BadInput, TheirFault
 from daemon.offers import store
+from daemon.offers.schema import SETTINGS
 from daemon.offers.store import StoredOffer
 from daemon.offers.suggestions import TRACES_MIN, Suggestion, add_stop_at, read_past_traces, suggested
 from daemon.printable import word
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 OfferName = Annotated[str, Parameter(metavar="NAME", help="As in ?offer=NAME.")]
 DAYS_MAX = 3_650
-COLUMNS = ("offer", "country", "active", "deadline_s", "agent", "tracking URL", "stop at", "parameters", "backend")
+TRACED = ("trace_backend", "tracer", "mode")
+COLUMNS = ("offer", "country", "active", "deadline_s", "agent", "tracking URL", "stop at", "parameters", "traced")
 SUGGESTION_COLUMNS = ("offer", "stop at", "traces", "saves ms", "saves bytes", "why not")
 
 
@@ -64,10 +66,10 @@ def show(name: OfferName, /, *, as_json: AsJSON = False, config: ConfigFile = No
 def _row(offer: StoredOffer) -> tuple[object, ...]:
     of = {column: _words(value) for column, value in asdict(offer).items()}
     parameters = "; ".join(text for text in (of["param_filter"], of["rename"]) if text)
-    backend = " ".join(of[column] for column in ("trace_backend", "tracer") if of[column] != "default")
+    traced = " ".join(of[column] for column in TRACED if of[column] != SETTINGS[column].default)
     return (
         *(of["offer_name"], of["target_country"], of["is_active"], of["deadline_s"], of["user_agent"]),
-        *(of["tracking_urls"] or of["final_url"], of["stop_at"], parameters, backend),
+        *(of["tracking_urls"] or of["final_url"], of["stop_at"], parameters, traced),
     )
 
 

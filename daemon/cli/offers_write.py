@@ -1,6 +1,6 @@
 """`tracepool offers add`, `update` and `import`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -16,15 +16,15 @@ from daemon.cli.session import ConfigFile, change, flag, settings_of
 from daemon.control.actions import Action, changed_values
 from daemon.errors import BadInput
 from daemon.offers import store
-from daemon.offers.macro_forms import literals, meanings
+from daemon.offers.macro_forms import meanings_in
 from daemon.offers.schema import (
     SETTINGS,
-    OfferFields,
     Option,
     new_offer,
     offer_fields,
     read_offers,
     urls_of,
+    warnings_of,
     with_fields,
 )
 from daemon.offers.store import StoredOffer
@@ -115,17 +115,18 @@ def add(
     ):
         raise BadInput(f"an offer called {offer.offer_name!r} exists already: use `tracepool offers update`")
     say(f"added {offer.offer_name}: /track-hit?offer={quote(offer.offer_name, safe='')}")
-    _say_macros(url, options)
+    _say_macros(fields)
     if url is not None and offer.tracking_urls and offer.final_url not in urls_of(offer):
         say(f"{offer.final_url} gets no clicks: the tracking URLs share them")
 
 
-def _say_macros(url: str | None, options: OfferOptions | None) -> None:
+def _say_macros(fields: Mapping[str, object], own: Iterable[str] | None = None) -> None:
     """What becomes of each macro in the URLs as they were given."""
-    shares: list[str] | None = getattr(options, "tracking_url", None)
-    fallback: str | None = getattr(options, "fallback_url", None)
-    for line in dict.fromkeys(meanings([url or "", *(shares or ()), fallback or ""])):
-        say(line)
+    for meaning in meanings_in(fields, own):
+        if meaning.warns:
+            warn(f"tracepool: {meaning.sentence}")
+        else:
+            say(meaning.sentence)
 
 
 def update(
@@ -158,10 +159,11 @@ def update(
     if no_deadline and fields["deadline_s"] is not None:
         raise BadInput("--deadline and --no-deadline exclude each other: give one of them")
     changes = offer_fields({"offer_name": name, **fields}, allow_private=allow_private or settings.trace.allow_private)
-    if not change(settings, _updated, store.changed_offer, changes, ["deadline_s"] if no_deadline else []):
+    rows = change(settings, _updated, store.changed_offer, changes, ["deadline_s"] if no_deadline else [])
+    if not rows:
         raise unknown(settings, name)
     say(f"updated {changes.offer_name}")
-    _say_macros(url, options)
+    _say_macros(fields, asdict(rows[1])["click_ids"] or ())
 
 
 def _updated(rows: tuple[StoredOffer, StoredOffer] | None) -> Action | None:
@@ -189,6 +191,7 @@ def import_file(
         user_agent       default or visitor
         trace_backend    default, local or service
         tracer           default, http, auto or browser
+        mode             wait or background
         landing_schemes  market intent
         stop_at          shop.example other.example
         param_filter     keep gclid wbraid, or: drop fbclid
@@ -222,14 +225,8 @@ def import_file(
         store.add_offers,
         *(read.rows, update),
     )
-    for line in islice(_literals_in(read.rows), REFUSED_SHOWN_MAX):
+    for line in islice(warnings_of(read.rows), REFUSED_SHOWN_MAX):
         warn(f"tracepool: {name_of(file)}: {line}")
     changed = f"updated {stored.updated}, " if update else ""
     say(f"added {stored.added}, {changed}skipped {stored.skipped} (already there), refused {refused}")
     return 1 if refused else 0
-
-
-def _literals_in(offers: Iterable[OfferFields]) -> Iterator[str]:
-    for offer in offers:
-        for line in literals([offer.final_url or "", *urls_of(offer), offer.fallback_url or ""]):
-            yield f"offer {offer.offer_name!r}: {line}"

@@ -20,7 +20,10 @@ from daemon.settings.model import Settings
 
 From = Annotated[str | None, Parameter(name="--from", metavar="T", help="90s, 10m, 2h, 7d ago, a date, or a time.")]
 To = Annotated[str | None, Parameter(name="--to", metavar="T", help="The same; a date includes that day. Else now.")]
-COLUMNS = ("clicks", "landed", "%", "fallbacks", "repeats", "previews", "p50 ms", "p95 ms", "traces", "bytes", "cost")
+COLUMNS = (
+    *("clicks", "landed", "%", "fallbacks", "background", "repeats", "previews", "p50 ms", "p95 ms"),
+    *("traces", "bytes", "cost"),
+)
 STATEMENT_S_MAX = 600.0
 GROUPINGS = tuple(key for key in KEYS if key is not None)
 
@@ -40,9 +43,11 @@ def report(
     last 7 days. Days are UTC, as in status; so are dates and times without a zone.
 
     "landed" are the clicks that were redirected to the landing page, "%" is their
-    share, "fallbacks" has the others by reason. "repeats" of a click and "previews"
-    of a link are no clicks, and are in no other figure. "p50 ms" and "p95 ms" are waits of
-    visitors: half and 95% of them waited no longer. "bytes" went through proxies
+    share, "fallbacks" has the others by reason. "background" are the clicks of
+    offers with --mode background, which nobody waits for; "repeats" of a click and
+    "previews" of a link are no clicks. These three are in no other figure, but the
+    traces of background clicks are among "traces". "p50 ms" and "p95 ms" are waits
+    of visitors: half and 95% of them waited no longer. "bytes" went through proxies
     in both directions, and "cost" is at the price_per_gb of the time.
 
     By offer, provider and day, and of whole days, traces, bytes and cost are those
@@ -100,7 +105,8 @@ def _cells(of: Figures) -> tuple[object, ...]:
     share = f"{100 * of.landed / of.clicks:.1f}" if of.clicks else None
     waits = (None if ms is None else round(ms) for ms in (of.wait_p50_ms, of.wait_p95_ms))
     size = size_in_words(of.bytes_received + of.bytes_sent)
-    return of.clicks, of.landed, share, fallbacks, of.repeats, of.previews, *waits, of.traces, size, dollars(of.cost)
+    apart = of.background, of.repeats, of.previews
+    return of.clicks, of.landed, share, fallbacks, *apart, *waits, of.traces, size, dollars(of.cost)
 
 
 def _say_csv(found: Report) -> None:

@@ -25,7 +25,7 @@ from daemon.cli.session import (
     use_database,
     with_database,
 )
-from daemon.cli.status_nodes import cluster_lines, own_lines
+from daemon.cli.status_nodes import background_of, cluster_lines, own_lines
 from daemon.control.actions import Action
 from daemon.control.socket import ask
 from daemon.control.status import TableStatus, country_status, read_status
@@ -177,10 +177,11 @@ def _rows(found: dict[str, Any]) -> list[tuple[object, ...]]:
 
 def _lines(found: dict[str, Any]) -> list[str]:
     clicks = found["last_minute"]
+    background = background_of(clicks)
     fallbacks = ", ".join(f"{reason} {count}" for reason, count in clicks["fallbacks"].items()) or "none"
     lines = [
         f"active traces: {found['active_traces']}",
-        f"last minute: {clicks['clicks']} clicks, {clicks['resolved']} resolved; fallbacks: {fallbacks}",
+        f"last minute: {clicks['clicks']} clicks, {clicks['resolved']} resolved; fallbacks: {fallbacks}{background}",
         f"wait: p50 {_ms(clicks['wait_p50_ms'])}, p95 {_ms(clicks['wait_p95_ms'])}",
     ]
     if found["traffic_today"]:

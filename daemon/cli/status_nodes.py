@@ -38,9 +38,15 @@ def own_lines(node: Mapping[str, Any], *, several: bool) -> list[str]:
         owned = ", ".join(f"{country} {counts['total']}" for country, counts in node["countries"].items()) or "none"
         lines.append(
             f"this node alone: IPs {owned}; {node['active_traces']} active traces; last minute "
-            f"{minute['clicks']} clicks, {minute['resolved']} resolved"
+            f"{minute['clicks']} clicks, {minute['resolved']} resolved{background_of(minute)}"
         )
     return lines
+
+
+def background_of(minute: Mapping[str, Any]) -> str:
+    """The clicks of the last minute that nobody waited for."""
+    count = minute.get("background", 0)
+    return f"; {count} background clicks" if count else ""
 
 
 def names_of(nodes: Iterable[Mapping[str, Any]]) -> str:

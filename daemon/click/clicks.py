@@ -12,15 +12,15 @@ import trio
 from daemon.click.answer import fallback_location, landing_location
 from daemon.click.answer_slots import AnswerSlots
 from daemon.click.repeats import First, Repeats, click_id_of, repeat_key
-from daemon.click.unserved import Unserved, offer_of
+from daemon.click.unserved import Unserved, offer_of, outcome_of
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
 from daemon.errors import BadInput
-from daemon.journal.entries import Hit, HitKind, Recorder
+from daemon.journal.entries import Hit, HitKind, Recorder, TraceQueued
 from daemon.maintenance.tally import Tally
 from daemon.offers.model import Offer, Offers
 from daemon.settings.live import LiveSettings
-from daemon.trace.dispatch import Dispatcher, JobRequest, TraceHandle
+from daemon.trace.dispatch import Dispatcher, JobRequest, TraceHandle, queued_trace
 from daemon.trace.jobs import Finished
 from daemon.trace.walk.steps import Identity
 from daemon.web.query import Inbound
@@ -33,12 +33,13 @@ log = structlog.get_logger("daemon.click")
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A redirect to `location`, or `error` for a JSON body."""
+    """A redirect to `location`, or `error` for a JSON body. `in_background`: nobody waits for the redirect's page."""
 
     status: int
     request_id: uuid.UUID
     location: str | None = None
     error: str | None = None
+    in_background: bool = False
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class _Click:
     received: Moment
     fallback: str  # of the offer, with its macros expanded; with the parameters too if no offer serves the click
     trace: TraceHandle | None = None
+    queued: tuple[TraceQueued, ...] = ()  # recorded with the hit
     hit_is_late: bool = False
     kind: HitKind = "click"
 
@@ -161,7 +163,7 @@ class Clicks:
 
     async def _answer_marked(self, click: _Click, kind: HitKind, location: str, reason: str | None) -> Answer:
         """Answer a request that is no click of its own: its hit is marked, and no statistic counts a click."""
-        click.kind = kind
+        click.kind, outcome = kind, outcome_of(click.offer, reason)
         try:
             await self._record_hit(click, location, reason)
         except Exception:
@@ -175,7 +177,7 @@ class Clicks:
             location=location,
             visitor=click.kept.address,
         )
-        return Answer(302, click.request_id, location=location)
+        return Answer(302, click.request_id, location=location, in_background=outcome == "background")
 
     def _patience_s(self, offer: Offer) -> float:
         return offer.deadline_s or self._live.current.click.deadline_s
@@ -194,13 +196,15 @@ class Clicks:
                 await self._record_hit(click, location, reason)
             except Exception:
                 log.exception("hit_lost", request_id=str(click.request_id))  # a bug must not cost the visitor's answer
-            outcome = "fallback" if reason else "resolved"
+            outcome = outcome_of(click.offer, reason)
         finally:
             self.waiting -= 1
             if first is not None and first.answer is None:
                 first.left()
+            if click.queued:
+                outcome = "background"  # also if its visitor has left
             self._conclude(click, outcome, reason, location)
-        return Answer(302, click.request_id, location=location)
+        return Answer(302, click.request_id, location=location, in_background=outcome == "background")
 
     def _fallback_of(self, click: _Click) -> str:
         if isinstance(click.offer, Unserved):
@@ -218,6 +222,9 @@ class Clicks:
         offer, params = click.offer, click.inbound.params
         if isinstance(offer, Unserved):
             return click.fallback, offer.reason
+        if offer.mode == "background":
+            click.queued = (queued_trace(self._request(click, offer), offer, self._live.current),)
+            return self._fallback_of(click), None
         finished: Finished | str
         try:
             finished = await self._trace(click, offer, is_remembered)
@@ -242,18 +249,8 @@ class Clicks:
                 return await click.trace.finished(until_s) or click.trace.reason
         if self._dispatcher is None:
             return "starting"
-        visitor = click.visitor
-        request = JobRequest(
-            request_id=click.request_id,
-            tracking_url=click.fallback,
-            country=offer.country,
-            asked=click.received,
-            inbound=click.inbound.params,
-            offer=offer,
-            visitor=Identity(visitor.user_agent or "", visitor.accept_language, visitor.referrer),
-        )
         accepted = self._dispatcher.dispatch(
-            request, lambda now_s, deadline_s: self._slots.take(now_s, deadline_s - ANSWER_BY_S)
+            self._request(click, offer), lambda now_s, deadline_s: self._slots.take(now_s, deadline_s - ANSWER_BY_S)
         )
         if isinstance(accepted, str):
             return accepted
@@ -262,13 +259,25 @@ class Clicks:
         with accepted:
             return await accepted.finished(accepted.deadline_s) or accepted.reason
 
+    def _request(self, click: _Click, offer: Offer) -> JobRequest:
+        visitor = click.visitor
+        return JobRequest(
+            request_id=click.request_id,
+            tracking_url=click.fallback,
+            country=offer.country,
+            asked=click.received,
+            inbound=click.inbound.params,
+            offer=offer,
+            visitor=Identity(visitor.user_agent or "", visitor.accept_language, visitor.referrer),
+        )
+
     async def _record_hit(self, click: _Click, location: str, reason: str | None) -> None:
         now = self._now()
         hit = Hit(
             request_id=click.request_id,
             offer_id=click.offer.id,
             offer_name=click.offer.name,
-            outcome="fallback" if reason else "resolved",
+            outcome=outcome_of(click.offer, reason),
             reason=reason,
             location=location,
             visitor_address=click.kept.address,
@@ -279,9 +288,10 @@ class Clicks:
             kind=click.kind,
             click_id=click_id_of(click.offer.click_ids, click.inbound.params),
         )
-        with trio.move_on_after(HIT_DELAY_MAX_S) as scope:
-            await self._journal.durable(hit)
-        if scope.cancelled_caught:
+        is_durable = False
+        with trio.move_on_after(HIT_DELAY_MAX_S):
+            is_durable = await self._journal.durable(*click.queued, hit)
+        if not is_durable:  # the disk is slow, refuses writes, or is not open yet
             self.late_hits += 1
             click.hit_is_late = True
 
@@ -290,7 +300,11 @@ class Clicks:
         self.observe(outcome, reason, wait_ms / 1000)
         if outcome != "left":
             self.answered += 1
-            self.tally.add(click.received.tick_s + wait_ms / 1000, reason, wait_ms)
+            at_s = click.received.tick_s + wait_ms / 1000
+            if outcome == "background":
+                self.tally.add_background(at_s)
+            else:
+                self.tally.add(at_s, reason, wait_ms)
         log.info(
             "click",
             request_id=str(click.request_id),

@@ -78,6 +78,8 @@ async def _answer_click(request: Request, clicks: Clicks, trusted: TrustedProxie
         headers.append(RETRY_AFTER)
     if answer.location is None:
         return _error(answer.status, answer.error or "", *headers)
+    if answer.in_background and request.method == "POST":
+        return Response(204, headers)  # navigator.sendBeacon: nothing shows an answer, and nothing follows a redirect
     headers.append((b"referrer-policy", b"no-referrer-when-downgrade"))
     headers.append((b"location", answer.location.encode("ascii")))
     return Response(answer.status, (TEXT, *headers))

@@ -1,4 +1,4 @@
-"""The offer of a click; or, for a click that no offer serves, where it is sent instead. Pure."""
+"""The offer of a click; or, for a click that no offer serves, where it is sent instead; its outcome. Pure."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -60,6 +60,13 @@ def offer_of(query: bytes, offers: Offers, *, is_starting: bool = False) -> tupl
         return Unserved("unknown_offer", parsed, 404, error, "unknown_offer")
     own = (closed.id, closed.fallback, closed.param_rules, closed.click_ids)
     return Unserved(closed.reason, _named(closed, parsed), 404, error, closed.reason, *own)
+
+
+def outcome_of(offer: Offer | Unserved, reason: str | None) -> str:
+    """The outcome of a click, a repeat or a preview. `reason`: of a fallback."""
+    if reason or isinstance(offer, Unserved):
+        return "fallback"
+    return "background" if offer.mode == "background" else "resolved"
 
 
 def _named(offer: Offer | ClosedOffer, inbound: Inbound) -> Inbound:

@@ -66,6 +66,7 @@ def joined(wanted: Range, rows: Iterable[Mapping[str, Any]], memory: Series | No
         at = int((row["at"] - from_s) // step_s)
         recorded_s = row["recorded_s"]
         counts["resolved"][at] += row["resolved"]
+        counts["background"][at] += row["background"]
         for reason, count in json.loads(row["fallbacks"] or "{}").items():
             counts[reason if reason in counts else OTHER][at] += count
         for name in NAMES:

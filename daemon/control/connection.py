@@ -26,11 +26,12 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ConnectionSt
 from quart_trio import QuartTrio
 
 from daemon.control.problems import raw_problem
-from daemon.http.connection import LINGER_BYTES_MAX, LINGER_S, SEND_BYTES, FaceConnection, OnIdle, ServerLimits
+from daemon.http.connection import LINGER_S, SEND_BYTES, FaceConnection, OnIdle, ServerLimits
 from daemon.http.request_rules import origin_form, refusal_of, with_ascii_request_line
 from daemon.http.server import Server
 
 RECEIVE_BYTES = 64 * 1024
+LINGER_BYTES_MAX = 256 * 1024
 
 log = structlog.get_logger("daemon.control")
 

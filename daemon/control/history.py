@@ -17,7 +17,8 @@ FALLBACK_REASONS = (
     *("unknown_offer", "paused", "bad_offer"),  # of clicks that no offer serves
 )
 OTHER = "other"  # all other reasons
-COLUMNS = ("resolved", "left", "refused", *FALLBACK_REASONS, OTHER)
+COLUMNS = ("resolved", "background", "left", "refused", *FALLBACK_REASONS, OTHER)
+UNWAITED = ("background", "refused")
 MINUTE_S = 60.0
 DAY_MINUTES, HOUR_MINUTES = 1_440, 60
 PERCENTS = (50, 95, 99)
@@ -63,14 +64,14 @@ class History:
         self._waits, self._traces = _Times(), _Times()
 
     def click(self, now_s: float, outcome: str, reason: str | None, wait_s: float) -> None:
-        """`outcome`: resolved, fallback, left or refused; a refused click did not wait."""
+        """`outcome`: resolved, fallback, background, left or refused; waits are those of clicks not in UNWAITED."""
         column = reason or OTHER if outcome == "fallback" else outcome
         if column not in self.totals:
             column = OTHER
         self.totals[column] += 1
         self._hour.add(now_s, column)
         self._day.add(now_s, column)
-        if outcome != "refused":
+        if outcome not in UNWAITED:
             self._waits.add(now_s, wait_s * 1000)
 
     def trace(self, now_s: float, ms: float) -> None:

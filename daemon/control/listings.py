@@ -82,7 +82,7 @@ TRACES = Listing(
         "status": "t.status = {}::text",
         "ip": "t.ip_assigned = {}::text",
         "countries": "lower(btrim(t.target_country)) = any({}::text[])",
-        "batch": "(t.priority > 0) = {}::boolean",
+        "batch": "(t.priority > 0 and h.request_id is null) = {}::boolean",
     },
 )
 HITS = Listing(
@@ -126,6 +126,7 @@ OFFERS = Listing(
         "user_agent": "o.user_agent = {}::text",
         "trace_backend": "o.trace_backend = {}::text",
         "tracer": "o.tracer = {}::text",
+        "mode": "o.mode = {}::text",
     },
 )
 STATISTICS = Listing(

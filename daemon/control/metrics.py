@@ -27,7 +27,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from daemon import __version__
 from daemon.control.cluster_metrics import EACH, cluster_metrics
-from daemon.control.history import FALLBACK_REASONS
+from daemon.control.history import FALLBACK_REASONS, UNWAITED
 from daemon.control.overview import Overview
 from daemon.control.process_metrics import as_answer, of_all_processes
 from daemon.maintenance.advice import RULES
@@ -68,6 +68,7 @@ class Metrics:
         )
         for outcome, reasons in (
             ("resolved", [""]),
+            ("background", [""]),
             ("left", [""]),
             ("fallback", FALLBACK_REASONS),
             ("refused", REFUSALS),
@@ -89,9 +90,9 @@ class Metrics:
         self._cost = counter("tracepool_proxy_cost", "Cost of the bytes in US dollars, by price_per_gb", "provider")
 
     def click(self, outcome: str, reason: str | None, wait_s: float) -> None:
-        """`outcome`: resolved, fallback, left or refused; a refused click did not wait."""
+        """`outcome`: resolved, fallback, background, left or refused; for the last two see UNWAITED."""
         self._clicks[outcome, reason or ""].inc()
-        if outcome != "refused":
+        if outcome not in UNWAITED:
             self._click_wait.observe(wait_s)
 
     def no_click(self, kind: str) -> None:

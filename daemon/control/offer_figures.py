@@ -38,8 +38,10 @@ _SPANS = {
 _CLICKS = """
 with counted as materialized (
     select offer_id, offer_name, case when kind <> 'click' then '#' || kind when outcome = 'resolved' then 'landed'
+                                      when outcome = 'background' then outcome
                                       else coalesce(reason, 'unknown') end as reason,
-           case when kind = 'click' then round(40 * log(greatest(wait_ms, 0) + 1))::int end as range, count(*) as hits
+           case when kind = 'click' and outcome <> 'background'
+                then round(40 * log(greatest(wait_ms, 0) + 1))::int end as range, count(*) as hits
     from hits where created_at >= $1::timestamptz and created_at < $2::timestamptz group by 1, 2, 3, 4
 ), named as (
     select coalesce(o.offer_name, c.offer_name) as name, c.reason, c.range, sum(c.hits) as hits,
@@ -110,7 +112,7 @@ class OfferRow:
             self.state != "broken",
             not is_dry,
             -lost * share,
-            -self.figures.clicks,
+            -self.figures.clicks - self.figures.background,
             self.state != "active",
             self.name,
         )

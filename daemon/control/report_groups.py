@@ -11,6 +11,7 @@ By = Literal["offer", "country", "provider", "day", "reason"]
 Source = Literal["traffic", "active_trace_requests"]
 
 LANDED = "landed"  # in place of a reason
+BACKGROUND = "background"  # likewise, of clicks that nobody waited for
 REPEAT, PREVIEW = "#repeat", "#preview"  # likewise, of hits that are no clicks: hits.kind after a #
 DAYS = 7  # of a report without a beginning
 KEYS: Mapping[By | None, tuple[str, ...]] = {
@@ -101,12 +102,14 @@ def source_of(by: By | None, window: Window) -> Source:
 class Figures:
     """The figures of a group. Waits are null without clicks; `cost` in US dollars.
 
-    `repeats`, `previews`: requests that are no clicks of their own, and are in no other figure.
+    `background`: clicks that were answered at once. `repeats`, `previews`: requests that are no clicks of their own.
+    These three are in no other figure; the traces of background clicks are among `traces`.
     """
 
     clicks: int = 0
     landed: int = 0
     fallbacks: dict[str, int] = field(default_factory=dict)
+    background: int = 0
     repeats: int = 0
     previews: int = 0
     wait_p50_ms: float | None = None
@@ -118,11 +121,11 @@ class Figures:
 
 
 def clicks_of(row: Mapping[str, Any]) -> Figures:
-    """`row`: `reasons` with the hits by reason, LANDED, REPEAT or PREVIEW, and `waits` with p50 and p95."""
+    """`row`: `reasons` with the hits by reason or one of the words above, and `waits` with p50 and p95."""
     reasons = dict(row["reasons"])
-    landed, repeats, previews = (reasons.pop(word, 0) for word in (LANDED, REPEAT, PREVIEW))
+    landed, background, repeats, previews = (reasons.pop(word, 0) for word in (LANDED, BACKGROUND, REPEAT, PREVIEW))
     p50, p95 = (None if ms is None else round(ms, 1) for ms in row["waits"] or (None, None))
-    return Figures(row["clicks"], landed, dict(sorted(reasons.items())), repeats, previews, p50, p95)
+    return Figures(row["clicks"], landed, dict(sorted(reasons.items())), background, repeats, previews, p50, p95)
 
 
 def with_traces(figures: Figures, row: Mapping[str, Any] | None) -> Figures:

@@ -1,9 +1,9 @@
 """Reports: clicks, fallbacks, waits, traces, bytes and cost by group. A unit of work.
 
 PostgreSQL does all sums; sorts and joins that exceed its work_mem use its temporary files. The SQL is made of the
-constants here. A click counts when it was answered, a trace when it ended; repeats and
-previews (hits.kind) are counted apart. The country of a click is that of its trace,
-else that of its offer.
+constants here. A click counts when it was answered, a trace when it ended; repeats,
+previews (hits.kind) and background clicks (hits.outcome) are counted apart. The country of a click is that of its
+trace, else that of its offer.
 """
 
 import json
@@ -26,7 +26,7 @@ _CLICK_KEYS = {
     "provider": "t.provider",
     "day": "(h.created_at at time zone 'utc')::date::text",
     "reason": """case when h.kind <> 'click' then null when h.outcome = 'resolved' then $4
-                   else coalesce(h.reason, 'unknown') end""",
+                   when h.outcome = 'background' then h.outcome else coalesce(h.reason, 'unknown') end""",
 }
 _TRACE_KEYS = {
     "offer": "coalesce(o.offer_name, gone.offer_name)",
@@ -48,7 +48,7 @@ _HIT_OF_TRACE = """
 _CLICKS = """
 with answered as materialized (
     select {first} as first, {second} as second, coalesce({reason}, '#' || h.kind) as reason,
-           case when h.kind = 'click' then h.wait_ms end as wait_ms
+           case when h.kind = 'click' and h.outcome <> 'background' then h.wait_ms end as wait_ms
     from hits h left join offers o on o.id = h.offer_id {join}
     where h.created_at >= $1::timestamptz and h.created_at < $2::timestamptz
 ), by_reason as (

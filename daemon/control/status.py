@@ -32,7 +32,10 @@ class CountryStatus(Counts):
 
 @plain(frozen=True, slots=True)
 class LastMinuteStatus(LastMinute):
-    """The clicks of the last minute; fallbacks by reason; waits are null without clicks."""
+    """The clicks of the last minute; fallbacks by reason; waits are null without clicks.
+
+    `background`: clicks that were answered at once, by their offer's mode; they are in no other figure.
+    """
 
 
 @plain(frozen=True, slots=True)

@@ -156,6 +156,21 @@ from jsonb_to_recordset($1::jsonb) as (
     started_at float8, timeout_at float8, node_id uuid)
 on conflict (request_id) do nothing
 
+-- name: apply_trace_queued
+-- Announced, because any node may take it.
+with queued as (
+    insert into active_trace_requests
+        (request_id, offer_id, tracking_url, target_country, inbound_params, priority, started_at, created_at,
+         timeout_at, identity)
+    select request_id, offer_id, tracking_url, target_country, inbound_params, priority, to_timestamp(queued_at),
+           to_timestamp(queued_at), to_timestamp(timeout_at), identity
+    from jsonb_to_recordset($1::jsonb) as (
+        request_id uuid, offer_id uuid, tracking_url text, target_country text, inbound_params jsonb,
+        priority smallint, queued_at float8, timeout_at float8, identity jsonb)
+    on conflict (request_id) do nothing
+    returning 1)
+select pg_notify('tracepool_traces', '') where exists (select from queued)
+
 -- name: apply_trace_processing
 -- $1: an array of entries in order; the last one of each trace is applied. An entry that was refused once may come
 -- after the trace has ended.
@@ -209,7 +224,8 @@ set status = e.status, completed_at = to_timestamp(e.completed_at), final_url = 
     extracted_params = e.extracted_params, redirect_chain = e.redirect_chain, error_message = e.error_message,
     trace_time_ms = e.trace_time_ms, total_time_ms = e.total_time_ms, retry_count = e.retry_count,
     bytes_received = e.bytes_received, bytes_sent = coalesce(e.bytes_sent, 0), cost = e.cost,
-    ips_tried = coalesce(e.ips_tried, '{}'), exit_ip = e.exit_ip, verdict = e.verdict, reason = e.reason
+    ips_tried = coalesce(e.ips_tried, '{}'), exit_ip = e.exit_ip, verdict = e.verdict, reason = e.reason,
+    identity = null
 from e
 where t.request_id = e.request_id
 
@@ -240,9 +256,11 @@ select count(*) from active_trace_requests where status = 'processing' or status
 
 -- name: last_minute
 -- The clicks of the last minute, without the reasons of their fallbacks.
-select count(*) as clicks, count(*) filter (where outcome = 'resolved') as resolved,
-       percentile_cont(0.5) within group (order by wait_ms) as wait_p50_ms,
-       percentile_cont(0.95) within group (order by wait_ms) as wait_p95_ms
+select count(*) filter (where outcome <> 'background') as clicks,
+       count(*) filter (where outcome = 'resolved') as resolved,
+       count(*) filter (where outcome = 'background') as background,
+       percentile_cont(0.5) within group (order by wait_ms) filter (where outcome <> 'background') as wait_p50_ms,
+       percentile_cont(0.95) within group (order by wait_ms) filter (where outcome <> 'background') as wait_p95_ms
 from hits where created_at > now() - interval '1 minute' and kind = 'click'
 
 -- name: last_minute_fallbacks
@@ -312,7 +330,7 @@ set status = 'timeout', completed_at = now(),
     error_message = coalesce(error_message, 'its daemon stopped before the trace ended')
 where request_id in (
     select request_id from active_trace_requests t
-    where status in ('pending', 'processing') and timeout_at < now() - interval '2 seconds'
+    where status in ('pending', 'processing') and timeout_at < now() - interval '2 seconds' and t.priority = 0
           and (t.node_id = $1 or $2 and (t.node_id is null or t.node_id not in
                (select n.node_id from nodes n where n.state in ('active', 'removed'))))
     limit $3 for update of t skip locked)
@@ -413,15 +431,19 @@ traced as (
     where created_at >= since - interval '2 minutes' and completed_at >= since and completed_at < until
           and trace_time_ms is not null group by 1),
 clicks as (
-    select minute, count(*) as clicks, count(*) filter (where outcome = 'resolved') as resolved,
-           percentile_cont(array[0.5, 0.95, 0.99]) within group (order by wait_ms) as ms
+    select minute, count(*) filter (where outcome <> 'background') as clicks,
+           count(*) filter (where outcome = 'resolved') as resolved,
+           count(*) filter (where outcome = 'background') as background,
+           percentile_cont(array[0.5, 0.95, 0.99]) within group (order by wait_ms)
+               filter (where outcome <> 'background') as ms
     from answered group by 1)
 insert into click_minutes
 select minute, coalesce(c.clicks, 0), coalesce(c.resolved, 0), coalesce(r.fallbacks, '{}'),
-       c.ms[1], c.ms[2], c.ms[3], t.ms[1], t.ms[2], t.ms[3]
+       c.ms[1], c.ms[2], c.ms[3], t.ms[1], t.ms[2], t.ms[3], coalesce(c.background, 0)
 from clicks c full join traced t using (minute) left join reasons r using (minute)
 on conflict (minute) do update set
     clicks = excluded.clicks, resolved = excluded.resolved, fallbacks = excluded.fallbacks,
+    background = excluded.background,
     wait_p50_ms = excluded.wait_p50_ms, wait_p95_ms = excluded.wait_p95_ms, wait_p99_ms = excluded.wait_p99_ms,
     trace_p50_ms = excluded.trace_p50_ms, trace_p95_ms = excluded.trace_p95_ms, trace_p99_ms = excluded.trace_p99_ms
 where click_minutes.* is distinct from excluded.*
@@ -438,13 +460,13 @@ reasons as (
     from (select at, e.key as reason, sum(e.value::bigint) as n
           from minutes, jsonb_each_text(fallbacks) e group by 1, 2) r group by 1),
 buckets as (
-    select at, sum(resolved)::bigint as resolved,
+    select at, sum(resolved)::bigint as resolved, sum(background)::bigint as background,
            sum(wait_p50_ms * clicks) / nullif(sum(clicks), 0) as wait_p50,
            sum(wait_p95_ms * clicks) / nullif(sum(clicks), 0) as wait_p95,
            sum(wait_p99_ms * clicks) / nullif(sum(clicks), 0) as wait_p99,
            avg(trace_p50_ms) as trace_p50, avg(trace_p95_ms) as trace_p95, avg(trace_p99_ms) as trace_p99
     from minutes group by 1)
-select at::float8, resolved, fallbacks, wait_p50::float8, wait_p95::float8, wait_p99::float8, trace_p50::float8,
+select at::float8, resolved, background, fallbacks, wait_p50::float8, wait_p95::float8, wait_p99::float8, trace_p50::float8,
        trace_p95::float8, trace_p99::float8,
        (select extract(epoch from min(minute)) from click_minutes)::float8 as began_s,
        (select extract(epoch from max(minute)) + 60 from click_minutes)::float8 as recorded_s
@@ -456,22 +478,23 @@ insert into active_trace_requests (request_id, tracking_url, target_country, pri
 select request_id, url, $1, $2, now(), now() + place * interval '1 microsecond' from asked order by place
 
 -- name: batch_countries
--- The countries of pending batch traces that node $1 may take.
-select distinct target_country from active_trace_requests
+-- The countries of pending batch traces that node $1 may take, and the first priority of each.
+select target_country, min(priority) as priority from active_trace_requests
 where priority > 0 and status = 'pending' and (node_id is null or node_id = $1)
+group by 1
 
 -- name: next_batch_traces
--- $1 country, $2 node, $3 ids of its running traces, $4 the most rows. The rows become this node's: no other node traces
--- them.
+-- $1 country, $2 node, $3 ids of its running traces, $4 the last priority, $5 the most rows. The rows become this node's:
+-- no other node traces them.
 with claimed as (
     update active_trace_requests set node_id = $2
     where request_id in (
         select request_id from active_trace_requests
         where priority > 0 and status = 'pending' and target_country = $1 and (node_id is null or node_id = $2)
-              and request_id <> all($3::uuid[])
-        order by priority, created_at limit $4 for update skip locked)
-    returning request_id, tracking_url, priority, created_at)
-select request_id, tracking_url from claimed order by priority, created_at
+              and request_id <> all($3::uuid[]) and priority <= $4
+        order by priority, created_at limit $5 for update skip locked)
+    returning request_id, tracking_url, priority, created_at, offer_id, identity)
+select request_id, tracking_url, priority, offer_id, identity::text from claimed order by priority, created_at
 
 -- name: release_batch_traces
 -- $1 node, $2 ids: traces that got no IP. Any node may take them.
@@ -487,6 +510,19 @@ where priority > 0
       and (status = 'processing' or status = 'pending' and node_id is not null)
       and (node_id is null or node_id = $1 or node_id not in
            (select n.node_id from nodes n where n.state in ('active', 'removed')))
+returning request_id
+
+-- name: end_queued_traces
+-- $1: the most rows. Traces that no node has begun by timeout_at, as those of background clicks have it.
+update active_trace_requests
+set status = 'failed', completed_at = now(), reason = 'no_ip', identity = null,
+    error_message = format('it waited for %s min without a free IP of %s: see trace.background_wait_s and'
+                           ' pool.background_below_percent',
+                           round(extract(epoch from now() - created_at) / 60), target_country)
+where request_id in (
+    select request_id from active_trace_requests
+    where status = 'pending' and priority > 0 and node_id is null and timeout_at < now()
+    limit $1 for update skip locked)
 returning request_id
 
 -- name: ip_countries

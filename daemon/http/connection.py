@@ -29,11 +29,10 @@ from daemon.http.disconnects import DisconnectWatcher
 from daemon.http.http1 import PlainHTTP, Request, Response, response_bytes
 from daemon.http.request_rules import Refusal
 
-RECEIVE_BYTES = 16 * 1024
-SEND_BYTES = 64 * 1024
+RECEIVE_BYTES, SEND_BYTES = 16 * 1024, 64 * 1024
 LINGER_S = 1.0
 """A client may take this long to close after its last answer. Closing before it may reset and lose the answer."""
-LINGER_BYTES_MAX = 256 * 1024
+BODY_BYTES_MAX, BODY_S = 16 * 1024**2, 10.0  # a client may go on sending a body so long after its answer
 LAST_DATA_RECEIVED = struct.Struct("=52xI")  # tcpi_last_data_recv of linux/tcp.h's tcp_info, in milliseconds
 STOP_GRACE_S = 1.0  # a stop waits this long for a request that may be on its way
 
@@ -188,13 +187,14 @@ class Connection(FaceConnection):
             self._handling.cancel()
 
     async def _read(self) -> None:
-        lingered_bytes = 0
+        lingered_bytes, until_s = 0, 0.0
         waits = False  # the first request mostly arrives with its connection
-        while lingered_bytes <= LINGER_BYTES_MAX:
+        while lingered_bytes <= BODY_BYTES_MAX:
             data = await self._receive(waits=waits)
             waits = True
             if self._closing:
-                lingered_bytes += len(data)
+                lingered_bytes, until_s = lingered_bytes + len(data), until_s or trio.current_time() + BODY_S
+                self._timer.deadline = min(until_s, trio.current_time() + LINGER_S)
             else:
                 await self._take(data)
             if not data:

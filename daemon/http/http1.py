@@ -1,10 +1,12 @@
 """HTTP/1.0 and 1.1 of the click face: bytes in, requests out; responses in, bytes out. No sockets, no clock.
 
 llhttp (in httptools) does the parsing; request_rules.py decides which requests are refused. The body of a POST is not
-read: the connection ends with its answer, so that no byte of a body is taken for a request. Any other body is refused.
+used, whatever its length: the connection ends with its answer, so that no byte of a body is taken for a request. Any
+other body is refused.
 An Upgrade to HTTP/2 or WebSocket is ignored (RFC 9110, 7.8).
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,7 +17,7 @@ import msgspec
 
 from daemon.http.request_rules import Refusal, has_body, origin_form, path_of, refusal_of, with_ascii_request_line
 
-POST_BODY_BYTES_MAX = 65_536  # as much as a browser sends by navigator.sendBeacon (Fetch, 4.6: keepalive)
+NO_CONTENT = 204
 REQUESTS_MAX = 1_000  # of one connection; the last response carries `Connection: close`
 
 Header = tuple[bytes, bytes]
@@ -39,7 +41,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """`status` must allow a body (not 1xx, 204, 304). Content-Length, Date and Connection are added on the wire."""
+    """`status` is not 1xx or 304; with 204 there is no body. Content-Length, Date and Connection are added."""
 
     status: int
     headers: Sequence[Header] = ()
@@ -128,7 +130,7 @@ class PlainHTTP:
         if not self._heads:
             return self._refusal
         method, target, version, headers, keeps = self._heads.popleft()
-        body_bytes_max = POST_BODY_BYTES_MAX if method == "POST" else 0
+        body_bytes_max = math.inf if method == "POST" else 0
         refusal = refusal_of(method, target, version, headers, body_bytes_max=body_bytes_max)
         if refusal is not None:
             return refusal
@@ -171,7 +173,8 @@ def response_bytes(response: Response, date: bytes, *, keeps: bool, bodiless: bo
     """
     lines = [b"HTTP/1.1 %d %b" % (response.status, _phrase(response.status))]
     lines += [b"%b: %b" % header for header in response.headers]
-    lines.append(b"content-length: %d" % len(response.body))
+    if response.status != NO_CONTENT:  # RFC 9110, 8.6
+        lines.append(b"content-length: %d" % len(response.body))
     lines.append(b"date: " + date)
     if not keeps:
         lines.append(b"connection: close")

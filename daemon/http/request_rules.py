@@ -26,7 +26,7 @@ class Refusal:
 
 
 def refusal_of(
-    method: str, target: bytes, version: str, headers: Sequence[tuple[bytes, bytes]], *, body_bytes_max: int
+    method: str, target: bytes, version: str, headers: Sequence[tuple[bytes, bytes]], *, body_bytes_max: float
 ) -> Refusal | None:
     """The refusal of a request; None if a handler may answer it.
 

@@ -72,6 +72,24 @@ class TracePending(msgspec.Struct, frozen=True):
     node_id: UUID | None = None
 
 
+class TraceQueued(msgspec.Struct, frozen=True):
+    """The trace of a background click, for the batch lane (trace/batch.py) of any node.
+
+    `priority`: a lower number first. It fails if it has not begun by `timeout_at`. `identity`: what it sends of the
+    visitor's browser, as Identity; None: nothing.
+    """
+
+    request_id: UUID
+    offer_id: UUID
+    tracking_url: str
+    target_country: str
+    inbound_params: Params
+    priority: int
+    queued_at: float
+    timeout_at: float
+    identity: dict[str, str | None] | None = None
+
+
 class TraceProcessing(msgspec.Struct, frozen=True):
     """`ip_unused_s`: time since the IP's previous lease began, None for the first. `ip_choices`: IPs available then."""
 
@@ -136,7 +154,8 @@ HitKind = Literal["click", "repeat", "preview"]
 class Hit(msgspec.Struct, frozen=True):
     """One answered click; or, by its `kind`, a repeat of one or a preview of a link, which used no IP.
 
-    `click_id`: the value of the parameter that identifies the click, such as gclid.
+    `outcome`: resolved, fallback, or background (answered at once, and traced afterwards). `click_id`: the value of the
+    parameter that identifies the click, such as gclid.
     Without `offer_id` no offer has the name that the click gave, which may be empty.
     """
 
@@ -155,12 +174,13 @@ class Hit(msgspec.Struct, frozen=True):
     click_id: Text = None
 
 
-Entry = IpChanged | IpGiven | TracePending | TraceProcessing | TraceFinished | IpTraffic | Hit
+Entry = IpChanged | IpGiven | TracePending | TraceQueued | TraceProcessing | TraceFinished | IpTraffic | Hit
 
 KINDS: dict[type[Entry], str] = {
     IpChanged: "ip_changed",
     IpGiven: "ip_given",
     TracePending: "trace_pending",
+    TraceQueued: "trace_queued",
     TraceProcessing: "trace_processing",
     TraceFinished: "trace_finished",
     IpTraffic: "ip_traffic",

@@ -22,7 +22,7 @@ from daemon.database.failures import REFUSALS, Refusal, refusal_of
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied, StatementRefused
-from daemon.journal.entries import COUNTED, KINDS, STATES, Hit, IpChanged, IpGiven, TracePending
+from daemon.journal.entries import COUNTED, KINDS, STATES, Hit, IpChanged, IpGiven, TracePending, TraceQueued
 from daemon.journal.refused import FOLLOWS, OF_TRACES, PENDING, PREFIX, REQUEST_ID
 from daemon.journal.spool import PASSED_OVER, Spool, SpooledEntry
 
@@ -33,7 +33,7 @@ KINDS_OF = {FACTS: tuple(kind for kind in KINDS.values() if kind not in STATES),
 GIVEN = KINDS[IpGiven]
 OF_OWNER = (KINDS[IpChanged], GIVEN)
 """The kinds that change only the rows of their node."""
-INSERTED = (KINDS[TracePending], KINDS[Hit])
+INSERTED = (KINDS[TracePending], KINDS[TraceQueued], KINDS[Hit])
 OTHERS_TRIED_MAX = 20
 OTHERS_READ_MAX = 2_000
 NO_TRAFFIC = '"traffic":[]'

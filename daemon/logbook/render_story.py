@@ -90,6 +90,8 @@ def _answer(story: Story) -> Iterator[str]:
         yield _line("added", _params(answer.added))
     if answer.replaced:
         yield _line("replaced", _params(answer.replaced))
+    if answer.outcome == "background":
+        yield _line("background", "nobody waits: it was answered at once (POST by 204), and traced afterwards")
     if answer.outcome == "fallback":
         yield _line("fallback", f"{answer.reason}: {answer.why}")
         if answer.reason == "deadline" and (late := _late(story)) is not None:

@@ -93,7 +93,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """`added`: parameters that the landing URL, or for a fallback the tracking URL, did not have.
+    """`added`: parameters that the landing URL, or else the tracking URL, did not have.
 
     `replaced`: parameters that it had with another value; the new value is shown. `kind`: as in hits.
     """
@@ -249,7 +249,7 @@ def _answered(hit: Mapping[str, Any], click: Mapping[str, Any], trace: Trace | N
         return None
     reason = hit.get("reason") or click.get("reason")
     location = hit.get("location") or click.get("location") or None
-    given = None if trace is None else trace.tracking_url if outcome == "fallback" else trace.final_url
+    given = None if trace is None else trace.final_url if outcome == "resolved" else trace.tracking_url
     before = extracted_params(given or "")
     now = extracted_params(location or "") if given and location else {}
     return Answered(

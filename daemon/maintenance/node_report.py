@@ -149,8 +149,9 @@ class NodeReport:
 
     def last_minute(self, cluster: Cluster) -> LastMinute:
         """All nodes' clicks. If this node had all of them, the waits are exact."""
-        own = self.tally.last_minute(self.now().tick_s)
-        return own if own.clicks == cluster.clicks.clicks else together(cluster.clicks)
+        own, clicks = self.tally.last_minute(self.now().tick_s), cluster.clicks
+        is_all = (own.clicks, own.background) == (clicks.clicks, clicks.background)
+        return own if is_all else together(clicks)
 
 
 def counts_of(figures: Mapping[str, CountryFigures]) -> dict[str, Counts]:

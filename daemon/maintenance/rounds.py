@@ -121,6 +121,7 @@ async def run_once(
     rows = settings.maintenance.delete_batch_rows
     timed_out = await _in_batches(database, "time_out_traces", rows, node_id, True)
     await database.fetch("restart_batch_traces", None)
+    timed_out += await _in_batches(database, "end_queued_traces", rows)
     removed = await _in_batches(database, "remove_old_traces", rows, settings.maintenance.retention_days)
     statistics = await database.work(_record_statistics, queued, settings.maintenance.interval_s, node_id, is_scheduled)
     await database.fetch("record_clicks")

@@ -12,13 +12,17 @@ CLICKS_MAX = 60_000  # at more than 1,000 clicks/s the window is shorter than a 
 
 @dataclass(frozen=True, slots=True)
 class LastMinute:
-    """`fallbacks` by reason; waits in milliseconds, None without clicks."""
+    """`fallbacks` by reason; waits in milliseconds, None without clicks.
+
+    `background`: clicks that were answered at once; they are in no other figure.
+    """
 
     clicks: int
     resolved: int
     fallbacks: dict[str, int]
     wait_p50_ms: float | None
     wait_p95_ms: float | None
+    background: int = 0
 
     def rounded(self) -> "LastMinute":
         """With milliseconds to one decimal, as `status` reports them."""
@@ -33,6 +37,7 @@ class Tally:
         self._clicks: deque[tuple[float, str | None, float, int]] = deque()
         self._reasons: Counter[str | None] = Counter()  # None: resolved
         self._buckets: Counter[int] = Counter()  # of waits, see nodes/waits.py
+        self._background: deque[float] = deque(maxlen=CLICKS_MAX)
 
     def add(self, at_s: float, reason: str | None, wait_ms: float) -> None:
         """`reason`: that of a fallback, or None for a resolved click."""
@@ -43,6 +48,10 @@ class Tally:
         if len(self._clicks) > CLICKS_MAX:
             self._forget()
 
+    def add_background(self, at_s: float) -> None:
+        """A click that was answered at once."""
+        self._background.append(at_s)
+
     def last_minute(self, now_s: float) -> LastMinute:
         self._forget_before(now_s - WINDOW_S)
         waits = sorted(click[2] for click in self._clicks)
@@ -52,12 +61,13 @@ class Tally:
             fallbacks=self._fallbacks(),
             wait_p50_ms=waits[len(waits) // 2] if waits else None,
             wait_p95_ms=waits[int(len(waits) * 0.95)] if waits else None,
+            background=len(self._background),
         )
 
     def figures(self, now_s: float) -> ClickFigures:
         """The same for the figures that nodes share. It costs little, whatever the number of clicks."""
         self._forget_before(now_s - WINDOW_S)
-        return ClickFigures(self._reasons[None], self._fallbacks(), waits_of(self._buckets))
+        return ClickFigures(self._reasons[None], self._fallbacks(), waits_of(self._buckets), len(self._background))
 
     def _fallbacks(self) -> dict[str, int]:
         return {reason: count for reason, count in self._reasons.most_common() if reason is not None and count}
@@ -65,6 +75,8 @@ class Tally:
     def _forget_before(self, since_s: float) -> None:
         while self._clicks and self._clicks[0][0] < since_s:
             self._forget()
+        while self._background and self._background[0] < since_s:
+            self._background.popleft()
 
     def _forget(self) -> None:
         _, reason, _, bucket = self._clicks.popleft()
@@ -74,5 +86,5 @@ class Tally:
 
 def together(clicks: ClickFigures) -> LastMinute:
     """The clicks of several nodes."""
-    waits = clicks.waits
-    return LastMinute(clicks.clicks, clicks.resolved, clicks.fallbacks, waits.percentile(50), waits.percentile(95))
+    p50, p95 = clicks.waits.percentile(50), clicks.waits.percentile(95)
+    return LastMinute(clicks.clicks, clicks.resolved, clicks.fallbacks, p50, p95, clicks.background)

@@ -103,6 +103,7 @@ def cluster_of(nodes: tuple[Counted, ...]) -> Cluster:
             sum(each.clicks.resolved for each in alive),
             dict(fallbacks.most_common()),
             added(each.clicks.waits for each in alive),
+            sum(each.clicks.background for each in alive),
         ),
         clicks_per_s=sum(each.clicks_per_s for each in alive),
         clicks_waiting=sum(each.clicks_waiting for each in alive),

@@ -50,11 +50,15 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ClickFigures(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answered clicks of the last minute; `fallbacks` by reason."""
+    """The answered clicks of the last minute; `fallbacks` by reason.
+
+    `background`: clicks that were answered at once, and are not among `clicks`.
+    """
 
     resolved: int = 0
     fallbacks: dict[str, int] = {}
     waits: Waits = Waits()
+    background: int = 0
 
     @property
     def clicks(self) -> int:
@@ -126,7 +130,8 @@ class NodeFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def clicks_per_s(self) -> float:
         """Over the last minute, or since the start if that is later."""
-        return self.clicks.clicks / max(1.0, min(MINUTE_S, self.uptime_s)) if self.clicks.clicks else 0.0
+        clicks = self.clicks.clicks + self.clicks.background
+        return clicks / max(1.0, min(MINUTE_S, self.uptime_s)) if clicks else 0.0
 
 
 NO_COUNTRY_FIGURES = CountryFigures()

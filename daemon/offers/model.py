@@ -54,6 +54,7 @@ class Offer:
     user_agent: default or visitor.
     landing_schemes: allowed schemes of the final URL beside http and https, such as market or intent.
     stop_at: the first Location on one of these hosts, or below one, ends a trace.
+    mode: wait or background.
     click_ids: parameters that identify a click, in lower case; empty: those of click/repeats.py.
     cuts: divide the unit interval between the `targets`, in proportion to their weights.
     """
@@ -70,6 +71,7 @@ class Offer:
     trace_backend: str | None = None
     tracer: values.OwnTracer | None = None
     click_ids: frozenset[str] = frozenset()
+    mode: str = "wait"
     cuts: tuple[float, ...] = ()
 
     def target(self, draw: float) -> Target:
@@ -126,6 +128,7 @@ class Offers:
     def __init__(self) -> None:
         self._active = _Named[Offer]({})
         self._closed = _Named[Offer | ClosedOffer]({})
+        self._by_id: dict[UUID, Offer] = {}
 
     def __len__(self) -> int:
         return len(self._active.by_name)
@@ -149,6 +152,10 @@ class Offers:
             return found
         folded = _folded(name)
         return self._active.like(folded) or self._closed.like(folded)
+
+    def by_id(self, offer_id: UUID) -> Offer | None:
+        """The active offer with this id."""
+        return self._by_id.get(offer_id)
 
     def known(self, key: str) -> Offer | None:
         """Find an active offer by its id, else by its name. Takes linear time: not for clicks."""
@@ -177,6 +184,7 @@ class Offers:
                     Complaint(True, f"offer {name!r}: {why}: its clicks go where those of a paused one go")
                 )
         self._active, self._closed = _Named(active), _Named(served)
+        self._by_id = {offer.id: offer for offer in active.values()}
         return complaints
 
 

@@ -7,8 +7,8 @@ the name of the setting if one of these is missing.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, Field
@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass as model
 from daemon.database.records import Columns, Import, import_rows
 from daemon.errors import BadInput, FieldsRefused
 from daemon.offers import readers, values
+from daemon.offers.macro_forms import meanings_in
 
 T = TypeVar("T")
 
@@ -198,6 +199,12 @@ class OfferFields:
         check="offers_tracer_is_default_http_auto_or_browser", live=values.own_tracer_in,
         options=(Option("tracer", "How it is traced: as trace.tracer, or this.", values.Tracer),),
     )] = None
+    mode: Annotated[str | None, Setting(
+        body=values.Mode, stored=str, read=readers.word(values.mode_in), example="background", default="wait",
+        check="offers_mode_is_wait_or_background", live=values.mode_in,
+        options=(Option("mode", "wait: a visitor gets the landing page. background: is answered at once, and the trace"
+                        " follows, as for parallel tracking.", values.Mode),),
+    )] = None
     fallback_url: Annotated[str | None, Setting(
         body=Url, stored=str | None, read=readers.url_or_blank, example="https://shop.example/?from={offer}",
         check="offers_fallback_url_is_http_or_https", live=values.fallback_url_in,
@@ -280,3 +287,16 @@ def read_offers(text: str, *, allow_private: bool) -> Import[OfferFields]:
     """The offers of a file. Raises BadInput if the file as a whole cannot be read."""
     columns = Columns(tuple(SETTINGS), ("offer_name", "final_url"))
     return import_rows(text, columns, lambda given: offer_fields(given, allow_private=allow_private))
+
+
+def warnings_of(offers: Iterable[OfferFields]) -> Iterator[str]:
+    """A line for each warning about macros, with the first offer that it is about."""
+    names: dict[str, list[str]] = {}
+    for offer in offers:
+        given = {**asdict(offer), "tracking_urls": urls_of(offer)}
+        for meaning in meanings_in(given):
+            if meaning.warns:
+                names.setdefault(meaning.sentence, []).append(offer.offer_name)
+    for sentence, [first, *others] in names.items():
+        more = f" and {len(others)} more" if others else ""
+        yield f"offer {first!r}{more}: {sentence}"

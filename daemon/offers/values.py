@@ -23,6 +23,8 @@ Backend = Literal["default", "local", "service"]
 OwnTracer = Literal["http", "auto", "browser"]
 Tracer = Literal["default", OwnTracer]
 """How it is traced; default: the setting trace.tracer."""
+Mode = Literal["wait", "background"]
+"""Whether a visitor waits for the trace, or is answered at once."""
 FilterKind = Literal["keep", "drop"]
 
 DEADLINE_MIN_S, DEADLINE_MAX_S = 1.0, 60.0
@@ -97,6 +99,7 @@ def one_of(column: str, words: Any) -> Callable[[object], str]:
 user_agent_in = one_of("user_agent", UserAgent)
 backend_in = one_of("trace_backend", Backend)
 tracer_in = one_of("tracer", Tracer)
+mode_in = one_of("mode", Mode)
 
 
 def own_backend_in(value: object) -> str | None:

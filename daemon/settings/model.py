@@ -73,6 +73,7 @@ class Pool(Section):
     waiting_max: Live[int] = Field(500, ge=1, le=100_000)
     selection: Live[Literal["rested", "fastest"]] = "rested"
     batch_below_percent: Live[float] = Field(60, ge=0, le=100)
+    background_below_percent: Live[float] = Field(80, ge=0, le=100)
 
 
 class Journal(Section):
@@ -95,6 +96,7 @@ class Trace(Section):
     queue_max: int = Field(1_000, ge=1, le=100_000)
     timeout_s: Live[float] = Field(75, ge=1, le=3_599)
     retries_max: Live[int] = Field(2, ge=0, le=10)
+    background_wait_s: Live[float] = Field(3_600, ge=60, le=86_400, description="of a background click, for an IP")
     hop_timeout_s: float = Field(30, ge=0.1, le=600)
     connect_timeout_s: float = Field(10, ge=0.1, le=120)
     hops_max: Live[int] = Field(21, ge=1, le=100)

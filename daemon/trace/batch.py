@@ -1,9 +1,12 @@
-"""The batch lane: traces that no visitor waits for. They use an IP only while their country's pool has IPs to spare.
+"""The batch lane: traces that no visitor waits for, those of background clicks first.
+
+They use an IP only while their country's pool has IPs to spare.
 
 Their rows are the queue, so they survive a restart: traces that were under way then start again. A node claims a row
 before it traces the URL, so that all nodes can work on one queue. The rows of a node that is lost start again too, see
 maintenance/rounds.py. A click never waits for a batch trace: none starts that would raise a country's utilisation, on
-this node or on all nodes together, to `pool.batch_below_percent`, and at most half of the workers have one.
+this node or on all nodes together, to `pool.batch_below_percent` (a background click's: to
+`pool.background_below_percent`), and at most half of the workers have one.
 """
 
 import math
@@ -15,6 +18,7 @@ from uuid import UUID, uuid4
 
 import structlog
 import trio
+from msgspec import json
 
 from daemon.clock import Moment
 from daemon.countries import canonical
@@ -22,11 +26,14 @@ from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Recorder
+from daemon.offers.model import Offer
+from daemon.pool.directory import PoolHandle
 from daemon.pool.messages import Counts, Elsewhere
 from daemon.settings.live import LiveSettings
 from daemon.trace.attempts import never_attempted
 from daemon.trace.dispatch import Dispatcher, JobRequest
-from daemon.trace.jobs import BATCH_PRIORITY, Finished, Started, TraceUpdate
+from daemon.trace.jobs import BACKGROUND_PRIORITY, BATCH_PRIORITY, Finished, Started, TraceUpdate
+from daemon.trace.walk.steps import Identity
 from daemon.troubles import Troubles
 
 CHANNEL = "tracepool_traces"
@@ -34,6 +41,7 @@ TICK_S = 1.0  # while rows wait for IPs
 PAUSE_S = 0.1  # between two queries, however often rows are announced
 CHECK_S = 15.0  # the poll interval, in case a NOTIFY was lost
 RETRY_S = 2.0
+LAST_PRIORITY = 9
 WORKERS_SHARE = 0.5
 FILLING = "beginning batch traces"
 REFUSED_ROWS_MAX = 500  # of one query
@@ -74,7 +82,7 @@ class Batch:
 
     `_restarted`: the traces that an earlier run of the node had under way. `beginning`: traces under way without an IP
     yet, by country. `_without_ip`: claimed traces that got no IP. `_elsewhere(country)`: the IPs of the other nodes. A
-    node that may not lease now leaves the rows to the others.
+    node that may not lease now leaves the rows to the others. `_offer_of(id)`: the settings of a background click.
     """
 
     _database: Database
@@ -87,6 +95,7 @@ class Batch:
     _node_id: UUID
     _elsewhere: Callable[[str], Elsewhere] = lambda country: ALONE
     _may_lease: Callable[[], bool] = lambda: True
+    _offer_of: Callable[[UUID], Offer | None] = lambda offer_id: None
     _wake: trio.Event = field(default_factory=trio.Event, init=False)
     _restarted: bool = field(default=False, init=False)
     beginning: Counter[str] = field(default_factory=Counter, init=False)
@@ -141,37 +150,61 @@ class Batch:
             return False
         more = False
         for row in await self._database.fetch("batch_countries", self._node_id):
-            more |= await self._fill_from(row["target_country"], running)
+            more |= await self._fill_from(row["target_country"], row["priority"], running)
         return more
 
-    async def _fill_from(self, country: str, running: frozenset[UUID]) -> bool:
-        settings = self._live.current
+    async def _fill_from(self, country: str, first_priority: int, running: frozenset[UUID]) -> bool:
         pool = self._dispatcher.pool_of(country)
         is_here = pool is not None and pool.country == canonical(country) and pool.view.counts.total > 0
         if not is_here and self._elsewhere(canonical(country)).counts.total:
             return False  # the nodes that have these IPs take the rows
         if pool is None:
             return await self._refuse(country, running)
-        elsewhere = self._elsewhere(pool.country)
-        free = room(pool.view.counts, self.beginning[pool.country], settings.pool.batch_below_percent, elsewhere)
-        workers = math.ceil(settings.trace.workers * WORKERS_SHARE) - len(self.under_way)
+        percents = self._live.current.pool
+        if first_priority <= BACKGROUND_PRIORITY and await self._begin(
+            pool, country, BACKGROUND_PRIORITY, percents.background_below_percent, running
+        ):
+            return True
+        return await self._begin(pool, country, LAST_PRIORITY, percents.batch_below_percent, running)
+
+    async def _begin(
+        self, pool: PoolHandle, country: str, last_priority: int, below_percent: float, running: frozenset[UUID]
+    ) -> bool:
+        """Dispatches traces up to a priority; True if more may be waiting."""
+        free = room(pool.view.counts, self.beginning[pool.country], below_percent, self._elsewhere(pool.country))
+        workers = math.ceil(self._live.current.trace.workers * WORKERS_SHARE) - len(self.under_way)
         most = min(free, workers)
         if most <= 0:
             return True
-        rows = await self._claim(country, running, most)
+        rows = await self._claim(country, running, last_priority, most)
         for place, row in enumerate(rows):
             listener = _BatchListener(self, row["request_id"], pool.country)
-            request = JobRequest(row["request_id"], row["tracking_url"], country, self._now())
-            if not self._dispatcher.dispatch_batch(request, pool, listener):
+            if not self._dispatcher.dispatch_batch(self._request(row, country), pool, listener, row["priority"]):
                 self._without_ip.update(left["request_id"] for left in rows[place:])
                 return True
             self.under_way.add(row["request_id"])
             self.beginning[pool.country] += 1
         return len(rows) == most
 
-    async def _claim(self, country: str, running: frozenset[UUID], rows_max: int) -> Sequence[Mapping[str, Any]]:
+    def _request(self, row: Mapping[str, Any], country: str) -> JobRequest:
+        offer_id, identity = row["offer_id"], row["identity"]
+        return JobRequest(
+            request_id=row["request_id"],
+            tracking_url=row["tracking_url"],
+            country=country,
+            asked=self._now(),
+            offer=None if offer_id is None else self._offer_of(offer_id),
+            offer_id=offer_id,
+            visitor=None if identity is None else json.decode(identity, type=Identity),
+        )
+
+    async def _claim(
+        self, country: str, running: frozenset[UUID], last_priority: int, rows_max: int
+    ) -> Sequence[Mapping[str, Any]]:
         excluded = list(running | self.under_way)
-        return await self._database.fetch("next_batch_traces", country, self._node_id, excluded, rows_max)
+        return await self._database.fetch(
+            "next_batch_traces", country, self._node_id, excluded, last_priority, rows_max
+        )
 
     async def _refuse(self, country: str, running: frozenset[UUID]) -> bool:
         """Ends the traces of a country without IPs."""
@@ -179,7 +212,7 @@ class Batch:
         if canonical(country) in countries:
             return True  # another node's, or without an owner yet
         now = self._now()
-        rows = await self._claim(country, running, REFUSED_ROWS_MAX)
+        rows = await self._claim(country, running, LAST_PRIORITY, REFUSED_ROWS_MAX)
         why = f"no pool: there is no IP in {country}, and trace.default_country names no other"
         for row in rows:
             self._journal.record(never_attempted(row["request_id"], now, "no_pool", why))

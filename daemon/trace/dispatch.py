@@ -11,15 +11,17 @@ from uuid import UUID
 
 import msgspec
 import trio
+from msgspec.structs import asdict
 
 from daemon.clock import Moment
-from daemon.journal.entries import Params, Recorder, TracePending
+from daemon.countries import canonical
+from daemon.journal.entries import Params, Recorder, TracePending, TraceQueued
 from daemon.offers.model import Offer
 from daemon.oneshot import OneShot
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import HONEST_USER_AGENT, Settings
-from daemon.trace.jobs import BATCH_PRIORITY, Finished, Listener, Started, TraceJob, TraceUpdate
+from daemon.trace.jobs import BACKGROUND_PRIORITY, Finished, Listener, Started, TraceJob, TraceUpdate
 from daemon.trace.walk.steps import Identity
 from daemon.web.query import Param, as_mapping
 
@@ -152,11 +154,11 @@ class Dispatcher:
         self._journal.record(pending)
         return handle
 
-    def dispatch_batch(self, request: JobRequest, pool: PoolHandle, listener: Listener) -> bool:
+    def dispatch_batch(self, request: JobRequest, pool: PoolHandle, listener: Listener, priority: int) -> bool:
         """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full."""
         settings = self._live.current
         deadline_s = request.asked.tick_s + settings.click.deadline_s
-        return self._put(_job_of(request, pool.country, listener, deadline_s, settings, BATCH_PRIORITY))
+        return self._put(_job_of(request, pool.country, listener, deadline_s, settings, priority))
 
     def _put(self, job: TraceJob) -> bool:
         try:
@@ -166,17 +168,33 @@ class Dispatcher:
         return True
 
 
+def queued_trace(request: JobRequest, offer: Offer, settings: Settings) -> TraceQueued:
+    """The trace of a background click of `offer`, for the batch lane."""
+    visitor = request.visitor if _sends_visitor(offer, settings) else None
+    return TraceQueued(
+        request_id=request.request_id,
+        offer_id=offer.id,
+        tracking_url=request.tracking_url,
+        target_country=canonical(request.country),
+        inbound_params=_mapping(request.inbound),
+        priority=BACKGROUND_PRIORITY,
+        queued_at=request.asked.wall_s,
+        timeout_at=request.asked.wall_s + settings.trace.background_wait_s,
+        identity=None if visitor is None else asdict(visitor),
+    )
+
+
 def _job_of(
     request: JobRequest, country: str, listener: Listener, deadline_s: float, settings: Settings, priority: int = 0
 ) -> TraceJob:
-    offer, inbound = request.offer, request.inbound
+    offer = request.offer
     return TraceJob(
         request_id=request.request_id,
         offer_id=offer.id if offer else request.offer_id,
         offer_name=offer.name if offer else None,
         tracking_url=request.tracking_url,
         country=country,
-        inbound=as_mapping(inbound) if isinstance(inbound, tuple) else inbound,
+        inbound=_mapping(request.inbound),
         identity=_identity_of(request, settings),
         asked_s=request.asked.tick_s,
         deadline_s=deadline_s,
@@ -191,7 +209,14 @@ def _job_of(
 
 def _identity_of(request: JobRequest, settings: Settings) -> Identity:
     own, visitor = own_user_agent(settings), request.visitor
-    by_offer = request.offer.user_agent if request.offer else None
-    if visitor is not None and VISITOR in (by_offer, settings.trace.user_agent):
+    if visitor is not None and _sends_visitor(request.offer, settings):
         return Identity(visitor.user_agent or own, visitor.accept_language, visitor.referrer)
     return Identity(own, None, request.referrer)
+
+
+def _sends_visitor(offer: Offer | None, settings: Settings) -> bool:
+    return VISITOR in (offer.user_agent if offer else None, settings.trace.user_agent)
+
+
+def _mapping(inbound: Params | tuple[Param, ...]) -> Params:
+    return as_mapping(inbound) if isinstance(inbound, tuple) else inbound

@@ -10,7 +10,7 @@ from daemon.offers.values import OwnTracer
 from daemon.pool.messages import Reply
 from daemon.trace.walk.steps import Identity
 
-BATCH_PRIORITY = 1  # clicks have 0
+BACKGROUND_PRIORITY, BATCH_PRIORITY = 1, 2  # clicks that wait have 0
 
 
 class WaitingForIp(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from daemon.demo.showcase import ADDRESSES
+from tests.support.forked import Forked
 from tests.support.processes import end_of, processes_in, start_command
 from tests.support.waiting import PATIENCE_S, until
 
@@ -26,7 +27,7 @@ DEMO_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    process: trio.Process
+    process: trio.Process | Forked
     output: Path
     errors: Path
 
@@ -58,7 +59,7 @@ async def demo(place: Path, name: str, *options: str, **env: str) -> AsyncIterat
         yield Demo(process, output, errors)
     finally:
         if process.poll() is None:  # after a failed test: let the demo clean up
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
             with trio.move_on_after(PATIENCE_S, shield=True):
                 await process.wait()
 

@@ -71,7 +71,7 @@ async def test_a_sighup_at_any_moment_of_the_start_is_honoured_by_all_parts(
     moment: str | None, state_dir: Path
 ) -> None:
     port = free_port()
-    async with serving(state_dir, settings(port, new=False), ready=False) as daemon:
+    async with serving(state_dir, settings(port, new=False), None, moment is None, ready=False) as daemon:
         daemon = Serving(daemon.process, daemon.state_dir, port, daemon.log_file)
         await (handles_sighup(daemon) if moment is None else daemon.logged(moment))
         (state_dir / "settings.toml").write_text(as_toml(state_dir, settings(port, new=True)))
@@ -83,7 +83,7 @@ async def test_a_sighup_at_any_moment_of_the_start_is_honoured_by_all_parts(
 
 
 async def test_sighups_while_it_starts_and_stops_end_nothing(state_dir: Path) -> None:
-    async with serving(state_dir, ready=False) as daemon:
+    async with serving(state_dir, None, None, True, ready=False) as daemon:
         await handles_sighup(daemon)
         while not daemon.log("ready"):
             assert daemon.process.poll() is None
@@ -99,7 +99,7 @@ async def test_sighups_while_it_starts_and_stops_end_nothing(state_dir: Path) ->
 
 
 async def test_a_sigterm_before_it_starts_ends_it(state_dir: Path) -> None:
-    async with serving(state_dir, ready=False) as daemon:
+    async with serving(state_dir, None, None, True, ready=False) as daemon:
         await handles_sighup(daemon)
         assert await daemon.stop() in (0, -signal.SIGTERM)
 

@@ -63,7 +63,7 @@ async def test_while_postgres_is_away_clicks_get_503_and_each_try_is_a_line(tmp_
 
 async def test_a_start_without_postgres_redirects_by_the_cached_offers(state_dir: Path) -> None:
     """The hits become rows once PostgreSQL is back."""
-    postgres = Postgres(state_dir / "postgres")
+    postgres = Postgres(state_dir)
     await trio.to_thread.run_sync(postgres.start)
     settings = {"database": {"url": postgres.server.url}}
     async with serving(state_dir, settings) as first:
@@ -102,9 +102,9 @@ async def test_a_second_daemon_on_one_state_directory_refuses_and_names_the_firs
 
 
 async def test_a_second_daemon_on_one_database_answers_beside_the_first(state_dir: Path) -> None:
-    for name in ("one", "two", "postgres"):
+    for name in ("one", "two"):
         (state_dir / name).mkdir(mode=0o711)
-    postgres = Postgres(state_dir / "postgres")
+    postgres = Postgres(state_dir)
     await trio.to_thread.run_sync(postgres.start)
     settings = {"database": {"url": postgres.server.url}}
     async with serving(state_dir / "one", settings) as first:

@@ -23,7 +23,7 @@ ADDRESS = "127.2.9.1"
 
 @pytest.fixture
 def postgres() -> Iterator[Postgres]:
-    with open_state_dir() as directory:
+    with open_state_dir(empty=True) as directory:
         server = Postgres(directory)
         server.start()
         yield server

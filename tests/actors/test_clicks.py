@@ -157,6 +157,15 @@ async def test_a_late_hit_does_not_hold_back_the_redirect(autojump_clock: trio.t
     assert face.clicks.late_hits == 1
 
 
+async def test_a_hit_that_the_disk_refuses_is_counted_as_late(autojump_clock: trio.testing.MockClock) -> None:
+    face = Face()
+    face.journal.refuses = True
+    async with served_by(face, lands_at("https://shop.example/", after_s=1)):
+        answer = await face.click()
+    assert answer.location == "https://shop.example/?gclid=7"
+    assert face.clicks.late_hits == 1
+
+
 async def test_time_waited_in_the_kernel_counts_against_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
     face = Face(click={"deadline_s": 10})
     await trio.sleep(100)

@@ -40,12 +40,13 @@ class Rows:
         if name == "ip_countries":
             return [{"country": country} for country in self._ip_countries]
         if name == "batch_countries":
-            return [{"target_country": country} for country in dict.fromkeys(self._rows.values())]
+            return [{"target_country": country, "priority": 2} for country in dict.fromkeys(self._rows.values())]
         if name != "next_batch_traces":
             return []
-        country, _, under_way, most = args
+        country, _, under_way, _, most = args
         found = [which for which, its in self._rows.items() if its == country and which not in under_way]
-        return [{"request_id": which, "tracking_url": TRACKING} for which in found[:most]]
+        row = {"tracking_url": TRACKING, "priority": 2, "offer_id": None, "identity": None}
+        return [{"request_id": which, **row} for which in found[:most]]
 
     async def work(self, *unit: Any) -> None:
         await trio.lowlevel.checkpoint()
@@ -106,7 +107,7 @@ async def test_the_default_country_serves_clicks_direct_traces_and_the_batch_lan
     face.directory.open("us", IPS)
     face.offer(target_country="fr")
     [job] = await jobs_of(face, Rows("fr"))
-    assert (job.country, job.priority) == ("us", 1)
+    assert (job.country, job.priority) == ("us", 2)
     async with served_by(face, lands_at("https://shop.example/")):
         await face.click()
         assert (await direct(face, target_country="fr")).final_url == "https://shop.example/"
@@ -230,7 +231,7 @@ async def test_a_full_queue_leaves_a_batch_trace_to_its_row(autojump_clock: Mock
         def send_nowait(self, value: TraceUpdate, /) -> None:
             heard.append(value)
 
-    assert not face.dispatcher.dispatch_batch(JobRequest(uuid4(), TRACKING, "us", now()), post, Listener())
+    assert not face.dispatcher.dispatch_batch(JobRequest(uuid4(), TRACKING, "us", now()), post, Listener(), 1)
     assert (heard, face.journal.entries, face.dispatcher.waiting) == ([], [], 0)
 
 

@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-import trio
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browsing import Browser, serious
 from tests.browser.watched import SICK, Watched, watched_daemon
-from tests.support.processes import Serving, click, serving
-from tests.support.state_dirs import open_state_dir
+from tests.support.processes import Serving, click
 
 pytestmark = pytest.mark.browser
 
@@ -188,29 +186,3 @@ def test_axe_finds_no_serious_violation_and_the_page_fits_its_width(page: Browse
         page.until(lambda: page.rows("hops"), "a trace is open")
         assert serious(page) == []
         close_dialog(page)
-
-
-async def test_once_tokens_exist_the_page_asks_for_one_and_keeps_it_in_the_tab(window: Browser) -> None:
-    token = "a-token-of-the-settings-that-is-long"
-
-    def visit(daemon: Serving) -> None:
-        window.driver.get(f"{daemon.control_url}/")
-        window.until(lambda: window.find("#login").is_displayed(), "it asks for a token")
-        assert serious(window) == []
-        window.find("#token").send_keys("wrong")
-        window.find("#login button").click()
-        window.until(lambda: "This token is wrong" in window.text("#login-trouble"), "it says that it is wrong")
-        assert serious(window) == []
-        window.find("#token").clear()
-        window.find("#token").send_keys(token)
-        window.find("#login button").click()
-        window.until(lambda: window.text("#live-text") == "live", "the page is live")
-        assert window.driver.get_cookies() == []
-        assert window.run("return localStorage.length") == 0
-        assert token not in window.driver.current_url
-
-    with open_state_dir() as state_dir:
-        async with serving(state_dir, {"control": {"token": token}}) as daemon:
-            await trio.to_thread.run_sync(visit, daemon)
-            assert await daemon.stop() == 0
-            assert token not in daemon.log_file.read_text()

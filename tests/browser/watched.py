@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from tests.support.processes import (
     serving,
 )
 from tests.support.state_dirs import open_state_dir
-from tests.support.waiting import until
+from tests.support.waiting import POLL_S, until
 
 ADDRESSES = tuple(f"127.2.14.{number}" for number in range(1, 9))
 SICK = tuple(f"198.51.100.{number}" for number in (77, 78))
@@ -29,13 +29,61 @@ START_S = 60.0
 
 
 @dataclass(slots=True)
+class Gate:
+    """A TCP forwarder to a daemon's control face.
+
+    `state`, which a test's thread sets: open; frozen: no byte passes; shut: connections are refused.
+    """
+
+    target: int
+    port: int = 0
+    state: str = "open"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def run(self) -> None:
+        while True:
+            if self.state == "shut":
+                await trio.sleep(POLL_S)
+                continue
+            listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
+            self.port = listeners[0].socket.getsockname()[1]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.serve_listeners, self._forward, listeners)
+                while self.state != "shut":  # noqa: ASYNC110 another thread sets it
+                    await trio.sleep(POLL_S)
+                nursery.cancel_scope.cancel()
+
+    async def _forward(self, client: trio.SocketStream) -> None:
+        with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            async with (
+                client,
+                await trio.open_tcp_stream("127.0.0.1", self.target) as server,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(self._copy, client, server, nursery.cancel_scope)
+                nursery.start_soon(self._copy, server, client, nursery.cancel_scope)
+
+    async def _copy(self, source: trio.SocketStream, target: trio.SocketStream, connection: trio.CancelScope) -> None:
+        with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            async for piece in source:
+                while self.state == "frozen":  # noqa: ASYNC110 another thread sets it
+                    await trio.sleep(POLL_S)
+                await target.send_all(piece)
+        connection.cancel()
+
+
+@dataclass(slots=True)
 class Watched:
-    """`serving` may be used only by `do`. `other`: a second daemon of the same database."""
+    """`serving` may be used only by `do`. `other`: a second daemon of the same database; `gate`: before the first."""
 
     serving: Serving
     _token: trio.lowlevel.TrioToken
     _over: trio.Event
     other: Serving | None = None
+    gate: Gate | None = None
 
     def do(self, work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         return trio.from_thread.run(work, self.serving, *arguments, trio_token=self._token)
@@ -71,6 +119,13 @@ def editable_daemon() -> Iterator[Watched]:
 def watched_nodes() -> Iterator[Watched]:
     """Two daemons, tracer-1 and tracer-2, that share a database, five IPs of us and three of uk."""
     with _in_a_thread(_serve_two) as watched:
+        yield watched
+
+
+@contextmanager
+def watched_empty(token: str) -> Iterator[Watched]:
+    """A new installation behind a gate: no IPs, no offers, no clicks. `token` is control.token."""
+    with _in_a_thread(partial(_serve_empty, token)) as watched:
         yield watched
 
 
@@ -163,6 +218,21 @@ async def _serve_two(begun: _Begun) -> None:
             await begun.watched._over.wait()
             assert first.faults() == []
             await first.stop()
+
+
+async def _serve_empty(token: str, begun: _Begun) -> None:
+    with open_state_dir() as state_dir:
+        settings = {"control": {"token": token}}
+        async with serving(state_dir, settings, ready=False) as daemon, trio.open_nursery() as nursery:
+            await until(lambda: daemon.log("ready"), "the daemon is ready", START_S)
+            gate = Gate(int(daemon.control_url.rpartition(":")[2]))
+            nursery.start_soon(gate.run)
+            await until(lambda: gate.port, "the gate is open")
+            begun.watched = Watched(daemon, trio.lowlevel.current_trio_token(), trio.Event(), gate=gate)
+            begun.known.set()
+            await begun.watched._over.wait()
+            nursery.cancel_scope.cancel()
+        assert token not in daemon.log_file.read_text()
 
 
 def _node(name: str, url: str) -> dict[str, dict[str, object]]:

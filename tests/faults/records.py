@@ -82,7 +82,8 @@ class Rules:
     - `addresses`: the pool's IPs. `chain_s`: the duration of the longest chain.
     - `all_resolved`: a click may fall back only if all IPs were busy.
     - `unleasable`: requests whose lease the disk refused.
-    - `late_hits`: requests that were answered before their hit was durable, because the disk took more than 50 ms.
+    - `late_hits`: requests that were answered before their hit was durable, because the disk took more than 50 ms, or
+      refused it, or was not open yet.
     - `may_fall_back`: offers exempt from `all_resolved`.
     - `forgotten`: intervals whose rows PostgreSQL lost.
     - `clock_shifts_s`: seconds by which the daemon's wall clock was wrong.

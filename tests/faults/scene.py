@@ -24,9 +24,10 @@ from tests.faults.records import Down
 from tests.faults.visitors import CLICKS_PER_S, Visitors
 from tests.support import waiting
 from tests.support.exchange import exchange
+from tests.support.forked import Forked, fork
 from tests.support.processes import REPOSITORY, as_toml, environment
 from tests.support.servers import Postgres, SceneBroke, furnished
-from tests.support.state_dirs import drop_server
+from tests.support.state_dirs import drop_server, put_cluster
 
 # Half as many IPs as the clicks ask for, so that each IP is leased again as soon as it has rested.
 IPS = 8
@@ -59,7 +60,7 @@ class Scene:
     faulty: tuple[str, ...] = ()
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     downs: list[Down] = field(default_factory=list)
-    process: trio.Process | None = None
+    process: trio.Process | Forked | None = None
     beside: list["Scene"] = field(default_factory=list)
     relay: Relay | None = None
     to_replica: Relay | None = None
@@ -102,15 +103,20 @@ class Scene:
 
     async def spawn(self) -> None:
         """Start the daemon's process, without waiting until it serves."""
-        words = ["-m", "tests.faults.faulty", *self.faulty, "--"] if self.faulty else ["-m", "daemon"]
-        with (self.directory / "daemon.log").open("ab") as log:
+        module, words = ("tests.faults.faulty", [*self.faulty, "--"]) if self.faulty else ("daemon", [])
+        arguments = [*words, "serve", "--config", str(self.config)]
+        path, env = self.directory / "daemon.log", environment(PYTHONPATH=str(self.code))
+        if self.code == REPOSITORY:
+            self.process = await trio.to_thread.run_sync(fork, module, arguments, self.code, env, path, path)
+            return
+        with path.open("ab") as log:
             self.process = await trio.lowlevel.open_process(
-                [sys.executable, *words, "serve", "--config", str(self.config)],
+                [sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self.code,
-                env=environment(PYTHONPATH=str(self.code)),
+                env=env,
                 start_new_session=True,
             )
 
@@ -231,7 +237,7 @@ async def staged(
     with the daemon's empty state directory; `equip` with the scene, when PostgreSQL has its rows and before the daemon
     starts.
     """
-    directory = _new_directory()
+    directory = await trio.to_thread.run_sync(_new_directory)
     with dress(directory / "state"):
         words = tuple(word.format(directory=directory) for word in faulty)
         scene = Scene(
@@ -292,6 +298,7 @@ def _new_directory() -> Path:
     for path in (directory, directory / "state", directory / "postgres"):
         path.mkdir(exist_ok=True)
         path.chmod(0o711)  # as root, the server runs under another account
+    put_cluster(directory / "postgres")
     return directory
 
 

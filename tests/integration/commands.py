@@ -16,6 +16,7 @@ import daemon
 from daemon.__main__ import main
 from daemon.database.postgres import database_loop
 from tests.integration.databases import opened
+from tests.support.processes import run_forked
 
 PROJECT = Path(daemon.__file__).parent.parent
 PROCESS_S = 40.0
@@ -73,6 +74,8 @@ def process(*arguments: str, state_dir: Path, **options: Any) -> "subprocess.Com
     """`python -m daemon` with the embedded server of the state directory."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TRACEPOOL_")}
     environment |= {"TRACEPOOL_STATE_DIR": str(state_dir), **options.pop("env", {})}
+    if not options:
+        return run_forked(arguments, environment)
     return subprocess.run(
         [sys.executable, "-m", "daemon", *arguments],
         cwd=PROJECT,

@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import trio
-
 from daemon.database import embedded
 from daemon.database.binaries import psql_path
 from daemon.database.postgres import Connection, Database, database_loop, open_database
-from daemon.database.schema import migrate
 from daemon.settings import model
 from tests.support.state_dirs import drop_server, open_state_dir
 
@@ -82,17 +79,8 @@ class PostgresServer:
 def running_postgres() -> Iterator[PostgresServer]:
     with open_state_dir() as state_dir:
         server = embedded.start(state_dir)
-
-        async def prepare() -> None:
-            async with database_loop(), opened(server.url) as rows:
-                await rows.database.work(migrate)
-
-        trio.run(prepare)
         try:
-            found = PostgresServer(state_dir, server)
-            found.sql("alter system set fsync = off")  # a busy disk takes longer than tests wait
-            found.sql("select pg_reload_conf()")
-            yield found
+            yield PostgresServer(state_dir, server)
         finally:
             drop_server(server.data_dir)
             server.stop()

@@ -108,10 +108,17 @@ def test_what_is_said_of_parameters_is_stored_shown_listed_and_taken_back(tracep
         *("offers", "add", "shoes", "--stop-at", "Shop.Example", "--stop-at", "other.example"),
         *("--keep", "gclid", "--keep", "a b", "--rename", "gclid=sub1", "--rename", "wbraid=sub2"),
         *("--tracking-url", "3:https://ads.example/a/{gclid}", "--tracking-url", "https://ads.example/b"),
-        *("--trace-backend", "local", "--tracer", "auto"),
+        *("--trace-backend", "local", "--tracer", "auto", "--mode", "background"),
     )
     macro = "macro {gclid}: the click's parameter gclid; nothing where a click has none\n"
     assert (added.status, added.out, added.err) == (0, f"added shoes: /track-hit?offer=shoes\n{macro}", "")
+    changed = tracepool(
+        "offers", "update", "shoes", "--fallback-url", "https://ads.example/?a={gclld}&b=[gclid]&c={offer}"
+    )
+    assert changed.lines == ["updated shoes", "macro {offer}: the offer's name"]
+    assert "tracepool: macro {gclld}: the click's parameter gclld; nothing where a click has none; no ad" in changed.err
+    assert "is {gclid} meant?" in changed.err
+    assert "[gclid] is no macro: it is sent literally" in changed.err
     shares = [{"url": "https://ads.example/a/{gclid}", "weight": 3}, {"url": "https://ads.example/b", "weight": 1}]
     assert stored() == [
         ["shop.example", "other.example"],
@@ -125,13 +132,14 @@ def test_what_is_said_of_parameters_is_stored_shown_listed_and_taken_back(tracep
     assert "final_url        https://ads.example/a/{gclid}" in lines, "the first stands for them where they go"
     assert "stop_at          shop.example other.example" in lines
     assert 'param_filter     keep gclid "a b"' in lines
+    assert "mode             background" in lines
     assert "rename           gclid=sub1 wbraid=sub2" in lines
     assert "tracking_urls    3:https://ads.example/a/{gclid} 1:https://ads.example/b" in lines
     assert tracepool("offers", "list").lines[1].split("\t")[5:] == [
         "3:https://ads.example/a/{gclid} 1:https://ads.example/b",
         "shop.example other.example",
         'keep gclid "a b"; gclid=sub1 wbraid=sub2',
-        "local auto",
+        "local auto background",
     ]
 
     tracepool("offers", "update", "shoes", "--inactive")
@@ -139,7 +147,7 @@ def test_what_is_said_of_parameters_is_stored_shown_listed_and_taken_back(tracep
     assert tracepool("offers", "update", "shoes", "--drop", "fbclid", "--rename", "x=y", "--no-stop-at").status == 0
     assert stored() == [None, {"drop": ["fbclid"]}, {"x": "y"}, shares, "local", "auto"]
     back = ("--no-filter", "--no-rename", "--no-tracking-urls", "--trace-backend", "default", "--tracer", "default")
-    assert tracepool("offers", "update", "shoes", *back).status == 0
+    assert tracepool("offers", "update", "shoes", *back, "--mode", "wait").status == 0
     assert stored() == [None, None, None, None, "default", "default"]
     assert tracepool("offers", "list").lines[1].split("\t")[5:] == ["https://ads.example/a/{gclid}", "", "", ""]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.cli.report import COLUMNS
 from daemon.control import exports
 from tests.integration.commands import Commands
 from tests.integration.databases import PostgresServer
@@ -26,6 +27,8 @@ select gen_random_uuid(), null, 'gone', 'fallback', 'no_ip', 'https://shop.examp
 insert into hits (request_id, offer_name, outcome, location, wait_ms, kind, created_at)
 select gen_random_uuid(), 'gone', 'resolved', 'https://shop.example/', 9000, kind, now() - interval '4 minutes'
 from unnest(array['repeat', 'preview', 'preview']) kind;
+insert into hits (request_id, offer_name, outcome, location, wait_ms, created_at)
+select gen_random_uuid(), 'gone', 'background', 'https://shop.example/', 0, now() - interval '4 minutes' from generate_series(1, 4);
 insert into traffic select ((now() - interval '4 minutes') at time zone 'utc')::date, p, (select id from offers where offer_name = 'shoes'), 'shoes', n, n * 1000, n * 200, n * 0.5
 from (values ('luna', 1), ('soax', 3)) t(p, n)
 """  # noqa: E501
@@ -51,24 +54,24 @@ def test_clicks_waits_and_cost_are_those_of_the_rows_in_every_grouping(tracepool
     found = tracepool("report")
     assert (found.status, found.err) == (0, "")
     assert found.lines[1:] == [
-        "offer\tcountry\tclicks\tlanded\t%\tfallbacks\trepeats\tpreviews\tp50 ms\tp95 ms\ttraces\tbytes\tcost",
-        "shoes\tuk\t2\t2\t100.0\t\t0\t0\t150\t195\t2\t2.4 KB\t$1.00",
-        "shoes\tus\t2\t1\t50.0\tdeadline 1\t0\t0\t350\t395\t2\t2.4 KB\t$1.00",
-        "gone\t(no country)\t1\t0\t0.0\tno_ip 1\t1\t2\t7\t7\t0\t0 B\t$0.00",
-        "all\t\t5\t3\t60.0\tdeadline 1, no_ip 1\t1\t2\t200\t380\t4\t4.8 KB\t$2.00",
+        "\t".join(("offer", "country", *COLUMNS)),
+        "shoes\tuk\t2\t2\t100.0\t\t0\t0\t0\t150\t195\t2\t2.4 KB\t$1.00",
+        "shoes\tus\t2\t1\t50.0\tdeadline 1\t0\t0\t0\t350\t395\t2\t2.4 KB\t$1.00",
+        "gone\t(no country)\t1\t0\t0.0\tno_ip 1\t4\t1\t2\t7\t7\t0\t0 B\t$0.00",
+        "all\t\t5\t3\t60.0\tdeadline 1, no_ip 1\t4\t1\t2\t200\t380\t4\t4.8 KB\t$2.00",
     ]
     for by in ("offer", "country", "provider", "day", "reason"):
         for since in ("--from=1h", "--from=7d", None):
             total = tracepool("report", "--by", by, "--json", *([since] if since else [])).json["total"]
             assert (total["clicks"], total["landed"], total["traces"], total["cost"]) == (5, 3, 4, 2.0), (by, since)
-            assert (total["repeats"], total["previews"]) == (1, 2)
+            assert (total["background"], total["repeats"], total["previews"]) == (4, 1, 2)
             assert total["bytes_received"] + total["bytes_sent"] == 4_800
     spent = {one["provider"]: one for one in tracepool("report", "--by", "provider", "--json").json["items"]}
     today = tracepool("status", "--json").json["traffic_today"]
     assert {provider: one["cost"] for provider, one in spent.items() if provider} == {"luna": 0.5, "soax": 1.5}
     assert all(spent[provider]["cost"] == today[provider]["cost"] for provider in today)
     by_reason = {one["reason"]: one["traces"] for one in tracepool("report", "--by", "reason", "--json").json["items"]}
-    assert by_reason == {"landed": 3, "deadline": 1, "no_ip": 0, None: 0}
+    assert by_reason == {"landed": 3, "deadline": 1, "no_ip": 0, "background": 0, None: 0}
 
     rows = list(csv.DictReader(io.StringIO(tracepool("report", "--by", "offer", "--csv").out)))
     assert [(row["offer"], row["clicks"], row["fallback_no_ip"]) for row in rows] == [

@@ -114,6 +114,7 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
             "fallbacks": {"no_ip": 1},
             "wait_p50_ms": 200.0,
             "wait_p95_ms": 290.0,
+            "background": 0,
         },
         "traffic_today": {"luna": {"traces": 5, "bytes_received": 1500, "bytes_sent": 700, "cost": 0.0123}},
         "daemon": None,

@@ -51,7 +51,8 @@ async def test_the_settings_of_a_form_take_their_examples_as_text(postgres: Post
         )
         body = {one["name"]: one["example"] for one in settings}
         checked = await served.ask("/api/offers/check", "POST", json=body)
-        assert (checked.status_code, checked.json()["meanings"]) == (200, ["macro {offer}: the offer's name"])
+        macros = [{"sentence": "macro {offer}: the offer's name", "warns": False}]
+        assert (checked.status_code, checked.json()["macros"]) == (200, macros)
         made = await served.ask("/api/offers", "POST", json=body)
         assert made.status_code == 201, made.text
         for one in settings[2:]:

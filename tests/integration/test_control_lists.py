@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from daemon.trace.jobs import BATCH_PRIORITY
 from tests.integration.control_faces import Served, control_face
 from tests.integration.databases import PostgresServer, Rows, fresh_database
 
@@ -146,7 +147,7 @@ async def test_urls_are_queued_for_the_daemon_all_or_none(postgres: PostgresServ
         found = await rows.sql(
             "select tracking_url, target_country, priority from active_trace_requests order by created_at"
         )
-        assert [tuple(row.values()) for row in found] == [(url, "uk", 1) for url in urls]
+        assert [tuple(row.values()) for row in found] == [(url, "uk", BATCH_PRIORITY) for url in urls]
         refused = await served.ask("/api/traces", "POST", json={"urls": [*urls, "http://127.0.0.1/"]})
         assert refused.status_code == 400
         assert await rows.one("select count(*) from active_trace_requests") == 2

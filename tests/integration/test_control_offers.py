@@ -28,6 +28,7 @@ EVERYTHING: dict[str, Any] = {
     "tracking_urls": [{"url": "https://ads.example/a", "weight": 3}, {"url": "https://ads.example/b", "weight": 1.5}],
     "trace_backend": "local",
     "tracer": "browser",
+    "mode": "background",
     "fallback_url": "https://shop.example/?from={offer}",
     "paused_to": "winter sale",
     "click_ids": ["clickid"],
@@ -45,10 +46,15 @@ UNSET: dict[str, Any] = {
     "tracking_urls": None,
     "trace_backend": "default",
     "tracer": "default",
+    "mode": "wait",
     "fallback_url": None,
     "paused_to": None,
     "click_ids": None,
 }
+
+
+def without_macros(saved: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in saved.items() if name != "macros"}
 
 
 @pytest.mark.slow
@@ -59,13 +65,19 @@ async def test_an_offer_is_created_with_every_setting_of_the_command(postgres: P
         made = await served.ask("/api/offers", "POST", json=EVERYTHING)
         assert made.status_code == 201, made.text
         assert {name: made.json()[name] for name in EVERYTHING} == EVERYTHING
+        assert {"sentence": "macro {offer}: the offer's name", "warns": False} in made.json()["macros"]
         for key in ("summer sale", made.json()["id"], made.json()["id"].upper()):
-            assert (await served.ask(f"/api/offers/{key}")).json() == made.json()
+            assert (await served.ask(f"/api/offers/{key}")).json() == without_macros(made.json())
         again = await served.ask("/api/offers", "POST", json={"offer_name": "summer sale", "final_url": URL})
         assert again.status_code == 409
         plain = (await served.ask("/api/offers", "POST", json={"offer_name": "a/b", "final_url": URL})).json()
         assert {name: plain[name] for name in UNSET} == UNSET
-        assert (await served.ask("/api/offers/a/b")).json() == plain
+        assert (await served.ask("/api/offers/a/b")).json() == without_macros(plain)
+        changed = await served.ask("/api/offers/a/b", "PATCH", json={"final_url": "https://ads.example/?a=%7Bgclld%7D"})
+        [macro] = changed.json()["macros"]
+        assert macro["warns"]
+        assert macro["sentence"].startswith("%7Bgclld%7D is the macro {gclld}: ")
+        assert "is {gclid} meant?" in macro["sentence"]
         shared = {"offer_name": "shared", "tracking_urls": [{"url": "https://ads.example/a"}]}
         assert (await served.ask("/api/offers", "POST", json=shared)).json()["final_url"] == "https://ads.example/a"
 
@@ -84,7 +96,8 @@ async def test_a_change_keeps_other_settings_and_null_removes_one(postgres: Post
         ):
             after = await served.ask(path, "PATCH", json=change)
             assert after.status_code == 200, after.text
-            assert {**after.json(), "updated_at": None} == {**before, name: expected, "updated_at": None}
+            row = without_macros(after.json())
+            assert {**row, "updated_at": None} == {**without_macros(before), name: expected, "updated_at": None}
 
 
 @pytest.mark.slow
@@ -103,6 +116,7 @@ async def test_a_change_keeps_other_settings_and_null_removes_one(postgres: Post
         ({"tracking_urls": [{"url": "https://ads.example/a", "weight": 0}]}, "tracking_urls"),
         ({"trace_backend": "both"}, "trace_backend"),
         ({"tracer": "chromium"}, "tracer"),
+        ({"mode": "parallel"}, "mode"),
         ({"is_active": "perhaps"}, "is_active"),
         ({"notes": "a\u0000b"}, "notes"),
         ({"notes": "a\nb"}, "notes"),
@@ -122,7 +136,8 @@ async def test_settings_that_the_command_refuses_are_refused_with_a_reason(
         ):
             assert answer.status_code == 400, answer.text
             assert says in answer.json()["detail"]
-        assert [row for row in await items(served, "/api/offers") if row["offer_name"] != "winter sale"] == [before]
+        rest = [row for row in await items(served, "/api/offers") if row["offer_name"] != "winter sale"]
+        assert rest == [without_macros(before)]
 
 
 async def test_an_offer_that_is_removed_leaves_its_hits(postgres: PostgresServer) -> None:
@@ -148,7 +163,7 @@ async def test_an_offer_that_was_made_by_sql_under_an_odd_name_can_be_changed(po
 async def test_an_import_adds_skips_or_updates_and_says_what_it_refused(postgres: PostgresServer) -> None:
     rows_given = [
         {"offer_name": "old", "final_url": "https://ads.example/new", "notes": "n"},
-        {"offer_name": "new", "final_url": URL},
+        {"offer_name": "new", "final_url": "https://ads.example/?a=[gclid]"},
         {"offer_name": "bad", "final_url": "nonsense"},
         {"offer_name": "worse"},
     ]
@@ -160,6 +175,8 @@ async def test_an_import_adds_skips_or_updates_and_says_what_it_refused(postgres
             assert answer.status_code == 200, answer.text
             told: dict[str, Any] = answer.json()
             assert [refused["row"] for refused in told.pop("refused")] == [3, 4]
+            said = [line.partition(":")[0] for line in told.pop("warnings")]
+            assert said == ([] if more.get("strict") else ["offer 'new'"])
             return told
 
         assert await imported(strict=True) == {"added": 0, "updated": 0, "skipped": 0}

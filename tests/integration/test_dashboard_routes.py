@@ -296,7 +296,7 @@ async def test_the_session_says_who_asks_and_whether_they_may_change_anything() 
         assert (await served.ask("/api/session", token="looks")).json()["may_write"] is False
         assert (await served.ask("/api/session", token="wrong")).status_code == 401
     async with control_face(ready=False) as served:
-        assert (await served.ask("/api/session")).json()["name"] == "local"
+        assert (await served.ask("/api/session")).json()["name"] == "open"
 
 
 async def test_a_trace_in_flight_shows_the_time_it_has_left() -> None:

@@ -34,13 +34,13 @@ server.stop()
 @pytest.fixture(scope="module")
 def state_dir() -> Iterator[Path]:
     """One cluster for the module; each test leaves its server stopped."""
-    with open_state_dir() as path:
+    with open_state_dir(empty=True) as path:
         yield path
 
 
 @pytest.fixture
 def empty_dir() -> Iterator[Path]:
-    with open_state_dir() as path:
+    with open_state_dir(empty=True) as path:
         yield path
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def empty_dir() -> Iterator[Path]:
-    with open_state_dir() as path:
+    with open_state_dir(empty=True) as path:
         yield path
 
 

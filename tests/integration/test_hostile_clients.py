@@ -236,7 +236,8 @@ async def test_a_client_that_never_reads_is_closed_at_its_time_limit(
 async def test_a_refused_client_may_finish_sending(kind: str) -> None:
     async with running(kind=kind) as face, await face.connect() as client:
         await client.send_all(POST + b"Content-Length: 100000\r\n\r\n")
-        assert (await read_all(client)).startswith(b"HTTP/1.1 413")
+        status = b"413" if kind == "control" else b"405"
+        assert (await read_all(client)).startswith(b"HTTP/1.1 " + status)
         for _ in range(100):
             await client.send_all(bytes(1000))
             await trio.lowlevel.checkpoint()

@@ -13,7 +13,7 @@ from trio_asyncio import aio_as_trio
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.host.clocks import read_clocks
-from daemon.journal.entries import TraceFinished, encode
+from daemon.journal.entries import TraceFinished, TraceQueued, encode
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import claim_round, end_own_traces, run_once
@@ -154,7 +154,7 @@ async def apply_end(conn: Connection, entries: str) -> None:
 
 
 async def claimed(rows: Rows, node_id: UUID, *running: UUID, most: int = 100) -> list[UUID]:
-    found = await rows.database.fetch("next_batch_traces", "us", node_id, list(running), most)
+    found = await rows.database.fetch("next_batch_traces", "us", node_id, list(running), 9, most)
     return [row["request_id"] for row in found]
 
 
@@ -172,6 +172,37 @@ async def test_two_nodes_never_take_the_same_batch_trace(postgres: PostgresServe
             nursery.start_soon(take, OTHER)
         assert sorted(taken[NODE] + taken[OTHER]) == sorted(asked)
         assert all(ids == sorted(ids, key=asked.index) for ids in taken.values())
+
+
+async def test_the_traces_of_background_clicks_come_first_and_fail_after_their_time(postgres: PostgresServer) -> None:
+    """With the entry as the journal applies it."""
+    async with fresh_database(postgres) as rows:
+        listed = await rows.add_trace(priority=2, created_at=ago(seconds=60))
+        now_s = datetime.now(tz=UTC).timestamp()
+        ids = [uuid4() for _ in range(3)]
+        waits_s = {ids[0]: 100.0, ids[1]: -1.0, ids[2]: -1.0}
+        identity = {"user_agent": "Browser/1", "accept_language": None, "referrer": None}
+        for request_id, wait_s in waits_s.items():
+            url = "https://ads.example/go?c=1"
+            queued = TraceQueued(
+                request_id, uuid4(), url, "us", {"a": "1"}, 1, now_s, now_s + wait_s, identity=identity
+            )
+            _, body = encode(queued)
+            for _ in range(2):  # an entry may come twice
+                await rows.database.fetch("apply_trace_queued", f"[{body}]")
+        await rows.sql("update active_trace_requests set node_id = $1 where request_id = $2", NODE, ids[2])
+        await add_node(rows, NODE)
+        report = await run_once(rows.database, every(60), node_id=OTHER)
+        assert report.timed_out_traces == 1
+        found = await rows.sql(
+            "select request_id, status, reason, error_message, identity is null as forgotten from active_trace_requests"
+            " where priority = 1 order by created_at, status"
+        )
+        by_id = {row["request_id"]: row for row in found}
+        assert [by_id[one]["status"] for one in ids] == ["pending", "failed", "pending"], "NODE has begun the last one"
+        assert (by_id[ids[1]]["reason"], by_id[ids[1]]["forgotten"]) == ("no_ip", True)
+        assert "without a free IP of us: see trace.background_wait_s" in by_id[ids[1]]["error_message"]
+        assert await claimed(rows, OTHER) == [ids[0], listed]
 
 
 async def test_a_trace_that_got_no_ip_is_any_nodes_again(postgres: PostgresServer) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -27,6 +28,7 @@ from daemon.database.embedded import running_url
 from daemon.trace.engine.process import CHILD
 from tests.fakes.network import FakeNetwork, fake_network
 from tests.fakes.wire import free_port
+from tests.support.forked import Forked, fork
 from tests.support.waiting import PATIENCE_S, POLL_S, until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -49,9 +51,21 @@ def environment(**more: str) -> dict[str, str]:
 
 
 async def start_command(
-    arguments: Sequence[str], output: Path, errors: Path, passed: socket.socket | None = None, /, **env: str
-) -> trio.Process:
-    """Start `tracepool ARGUMENTS` with its output in files, and with a socket passed as by systemd."""
+    arguments: Sequence[str],
+    output: Path,
+    errors: Path,
+    passed: socket.socket | None = None,
+    fresh: bool = False,
+    /,
+    **env: str,
+) -> trio.Process | Forked:
+    """Start `tracepool ARGUMENTS` with its output in files, and with a socket passed as by systemd.
+
+    `fresh`: in a new interpreter, as with a passed socket; else by a fork, which is quicker.
+    """
+    if passed is None and not fresh:
+        words = "daemon", arguments, REPOSITORY, environment(**env), output, errors
+        return await trio.to_thread.run_sync(fork, *words)
     command = [sys.executable, "-m", "daemon", *arguments]
     if passed is not None:
         command = [sys.executable, "-c", HAND_OVER, str(passed.fileno()), *command]
@@ -70,22 +84,22 @@ async def start_command(
 
 async def run_command(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run `tracepool ARGUMENTS` to its end."""
-    run = partial(
-        subprocess.run,
-        [sys.executable, "-m", "daemon", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        cwd=REPOSITORY,
-        env=environment(**env),
-        start_new_session=True,
-        check=False,
-    )
-    return await trio.to_thread.run_sync(run)
+    return await trio.to_thread.run_sync(partial(run_forked, arguments, environment(**env)))
 
 
-async def end_of(process: trio.Process, patience_s: float = PATIENCE_S) -> int:
+def run_forked(arguments: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `tracepool ARGUMENTS` to its end. In a thread."""
+    with tempfile.TemporaryDirectory(prefix="tracepool-command-") as directory:
+        output, errors = Path(directory, "out"), Path(directory, "err")
+        process = fork("daemon", arguments, REPOSITORY, env, output, errors)
+        status = process.wait_in_thread(PATIENCE_S)
+        if status is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(["tracepool", *arguments], PATIENCE_S)
+        return subprocess.CompletedProcess(list(arguments), status, output.read_text(), errors.read_text())
+
+
+async def end_of(process: trio.Process | Forked, patience_s: float = PATIENCE_S) -> int:
     with trio.move_on_after(patience_s):
         return await process.wait()
     pytest.fail(f"process {process.pid} did not end within {patience_s:g} s")
@@ -123,7 +137,7 @@ def engines_of(pid: int, module: str = CHILD) -> list[psutil.Process]:
 class Serving:
     """A `tracepool serve` process."""
 
-    process: trio.Process
+    process: trio.Process | Forked
     state_dir: Path
     port: int
     log_file: Path
@@ -198,6 +212,7 @@ async def serving(
     state_dir: Path,
     settings: Mapping[str, Mapping[str, object]] | None = None,
     passed: socket.socket | None = None,
+    fresh: bool = False,
     /,
     *,
     ready: bool = True,
@@ -205,7 +220,8 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """Run a daemon with these settings, by section, on a free port; kill it at the end of the block if it still runs.
 
-    `passed`: a listening socket of 127.0.0.1, passed to the daemon as by systemd, instead of the free port.
+    `passed`: a listening socket of 127.0.0.1, passed to the daemon as by systemd, instead of the free port. `fresh`:
+    see start_command.
     """
     port = free_port() if passed is None else passed.getsockname()[1]
     sections = {section: dict(values) for section, values in (settings or {}).items()}
@@ -213,7 +229,7 @@ async def serving(
     sections["control"] = {"bind": "127.0.0.1:0", **sections.get("control", {})}
     config, log = state_dir / "settings.toml", state_dir / f"serve-{time.monotonic_ns()}.log"
     config.write_text(as_toml(state_dir, sections))
-    process = await start_command(["serve", "--config", str(config)], log, log, passed, **env)
+    process = await start_command(["serve", "--config", str(config)], log, log, passed, fresh, **env)
     daemon = Serving(process, state_dir, port, log)
     try:
         if ready:

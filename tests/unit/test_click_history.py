@@ -22,7 +22,8 @@ def in_memory(*clicks_s: float) -> Series:
 
 def row(at_s: float, resolved: int = 1, recorded_s: float = NOW_S, **fallbacks: int) -> dict[str, Any]:
     times = {f"{kind}_{name}": 50.0 for kind in ("wait", "trace") for name in ("p50", "p95", "p99")}
-    return {"at": at_s, "resolved": resolved, "fallbacks": json.dumps(fallbacks), "recorded_s": recorded_s, **times}
+    counts = {"resolved": resolved, "background": 2, "fallbacks": json.dumps(fallbacks)}
+    return {"at": at_s, **counts, "recorded_s": recorded_s, **times}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,7 @@ def test_recorded_minutes_come_first_and_memory_adds_the_minutes_after_them() ->
     found = joined(Range(recorded_s - 600, NOW_S), rows, memory)
     assert found.counts["resolved"][-6:] == [4, 0, 3, 1, 1, 0]
     assert sum(found.counts["no_ip"]) == 2
+    assert sum(found.counts["background"]) == 4
     assert found.wait_ms["p95"][-4] == 50.0
     assert found.wait_ms["p95"][-3] == pytest.approx(100, rel=0.1)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daemon.click.answer import fallback_location
 from daemon.errors import BadInput
-from daemon.offers.macro_forms import meanings
+from daemon.offers.macro_forms import Meaning, meanings, meanings_in
 from daemon.offers.macros import VALUES_CHARACTERS_MAX, macro_url, template_of, tracking_url
 from daemon.web.query import Inbound, parse_click
 
@@ -205,7 +205,7 @@ def test_whatever_an_operator_writes_is_refused_in_words_or_stays_the_same(url: 
     ],
 )
 def test_an_operator_reads_what_becomes_of_a_macro(form: str, sentence: str) -> None:
-    assert list(meanings([f"https://ads.example/c?x={form}&x={form}"])) == [sentence]
+    assert list(meanings([f"https://ads.example/c?x={form}&x={form}"])) == [Meaning(sentence)]
 
 
 @pytest.mark.parametrize(
@@ -214,10 +214,43 @@ def test_an_operator_reads_what_becomes_of_a_macro(form: str, sentence: str) -> 
      "$gclid", "#gclid#"],
 )  # fmt: skip
 def test_a_macro_of_another_system_is_reported_as_literal(form: str) -> None:
-    [sentence] = meanings([f"https://ads.example/c?x={form}"])
-    assert sentence == (
-        f"{form} is no macro: it is sent literally, as it stands, with each click; the macro is written {{gclid}}"
+    [meaning] = meanings([f"https://ads.example/c?x={form}"])
+    assert meaning == Meaning(
+        f"{form} is no macro: it is sent literally, as it stands, with each click; the macro is written {{gclid}}",
+        warns=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("form", "words", "warns"),
+    [
+        ("{GCLID}", "the click's parameter GCLID", False),
+        ("{utm_source}", "the click's parameter utm_source", False),
+        ("%7Bkeyword%7D", "that link must say keyword={keyword}", False),
+        ("{_season}", "that link must say _season={_season}", False),
+        ("{lpurl}", "in its own tracking template only", True),
+        ("{lpurl+2}", "is sent literally, as it stands, with each click; only in its own link", True),
+        ("{ifmobile:m}", "only in its own link does the ad network fill it", True),
+        ("{gclld}", "is {gclid} meant?", True),
+        ("{{utm_sorce}}", "is {utm_source} meant?", True),
+        ("${Match_Type}", "is {matchtype} meant?", True),
+        ("{clckid}", "is {clickid} meant?", True),
+        ("{ClickID}", "the click's parameter ClickID", False),  # the offer's own
+        ("{x7}", "the ad's link must say x7=…", True),
+        ("{{ gclid }}", "the macro is written {gclid}", True),
+    ],
+)
+def test_an_operator_is_warned_of_names_that_no_network_sends(form: str, words: str, warns: bool) -> None:
+    [meaning] = meanings_in({"fallback_url": f"https://ads.example/c?x={form}", "click_ids": ["ClickId"]})
+    assert words in meaning.sentence
+    assert meaning.warns == warns
+
+
+def test_every_url_of_an_offer_is_read_and_each_sentence_is_said_once() -> None:
+    urls = [{"url": "https://ads.example/{x7}", "weight": 3}, {"url": "https://ads.example/{offer}"}]
+    found = meanings_in({"final_url": "https://ads.example/{x7}", "tracking_urls": urls, "notes": "{no}"})
+    assert [meaning.warns for meaning in found] == [True, False]
+    assert list(meanings_in({"final_url": None, "tracking_urls": None})) == []
 
 
 @pytest.mark.parametrize("query", ["a[b]=c&ids[]=1", "x=%20", "price=$5", "j={}", "a=b#top", "x=%C3%A9", "__a__=1"])

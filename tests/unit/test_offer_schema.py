@@ -44,6 +44,7 @@ UNFIT: dict[str, object] = {
     "fallback_url": "shop.example",
     "paused_to": "x" * 256,
     "click_ids": [""],
+    "mode": "parallel",
 }
 # A paused offer alone uses these.
 OF_PAUSED = ("fallback_url", "paused_to")

@@ -75,15 +75,14 @@ def test_whole_days_by_offer_provider_or_day_come_from_the_table_traffic() -> No
 
 
 def test_landed_clicks_are_no_fallbacks_and_waits_may_be_missing() -> None:
-    found = clicks_of(
-        {"clicks": 7, "reasons": {"no_ip": 1, "landed": 4, "deadline": 2, "#repeat": 3}, "waits": [20.04, 95.06]}
-    )
-    assert found == Figures(7, 4, {"deadline": 2, "no_ip": 1}, 3, 0, 20.0, 95.1)
+    reasons = {"no_ip": 1, "landed": 4, "deadline": 2, "#repeat": 3, "background": 5}
+    found = clicks_of({"clicks": 7, "reasons": reasons, "waits": [20.04, 95.06]})
+    assert found == Figures(7, 4, {"deadline": 2, "no_ip": 1}, 5, 3, 0, 20.0, 95.1)
     assert clicks_of({"clicks": 0, "reasons": {}, "waits": None}).wait_p50_ms is None
 
 
 def test_csv_has_a_column_for_each_reason() -> None:
-    groups = [Figures(3, 1, {"no_ip": 2}), Figures(2, 1, {"deadline": 1}, 0, 0, 5.0, 9.5, 2, 70, 7, 0.25)]
+    groups = [Figures(3, 1, {"no_ip": 2}), Figures(2, 1, {"deadline": 1}, 0, 0, 0, 5.0, 9.5, 2, 70, 7, 0.25)]
     columns = columns_of(["offer"], groups)
     text = write_line(columns) + "".join(write_line(cells_of(columns, {"offer": "a,b"}, one)) for one in groups)
     first, second = csv.DictReader(io.StringIO(text))

@@ -30,7 +30,7 @@ class ClicksQuery:
     request_id: UUID | None = None
     visitor: Word | None = None
     ip: Word | None = None
-    outcome: Literal["resolved", "fallback"] | None = None
+    outcome: Literal["resolved", "fallback", "background"] | None = None
     kind: HitKind | None = None
     reason: Word | None = None
     since: Time | None = None

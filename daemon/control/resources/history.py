@@ -60,6 +60,7 @@ class HistoryAnswer:
     from_s: float
     resolved: list[int]
     fallbacks: dict[str, list[int]]
+    background: list[int]
     left: list[int]
     refused: list[int]
     minutes_from_s: float
@@ -92,6 +93,7 @@ def blueprint(context: GetContext) -> Blueprint:
             from_s=round(series.from_s),
             resolved=counts["resolved"],
             fallbacks={reason: counts[reason] for reason in (*FALLBACK_REASONS, OTHER)},
+            background=counts["background"],
             left=counts["left"],
             refused=counts["refused"],
             minutes_from_s=round(series.minutes_from_s),

@@ -56,6 +56,7 @@ class OfferFiguresRow:
     clicks: int
     landed: int
     fallbacks: dict[str, int]
+    background: int
     repeats: int
     previews: int
     wait_p50_ms: float | None
@@ -127,6 +128,7 @@ def _shown(row: OfferRow) -> OfferFiguresRow:
         clicks=figures.clicks,
         landed=figures.landed,
         fallbacks=figures.fallbacks,
+        background=figures.background,
         repeats=figures.repeats,
         previews=figures.previews,
         wait_p50_ms=figures.wait_p50_ms,

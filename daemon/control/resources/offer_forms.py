@@ -1,6 +1,6 @@
 """What forms for offers need: the settings, a check of values without a change, and changes of many offers at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
@@ -11,9 +11,8 @@ from quart_schema import validate_request, validate_response
 
 from daemon.control.api import STRICT, GetContext, Word, note_change, note_no_change
 from daemon.control.problems import ProblemRaised
-from daemon.control.resources.offers import OfferChanges, changes_of
+from daemon.control.resources.offers import MacroMeaning, OfferChanges, changes_of, macros_in
 from daemon.database.postgres import Connection
-from daemon.offers.macro_forms import meanings
 from daemon.offers.schema import SETTINGS, OfferFields, Setting, new_offer
 from daemon.offers.store import delete_offers, find_offer_names, update_offers
 
@@ -53,9 +52,9 @@ class OfferDraft(OfferChanges):
 
 @dataclass(frozen=True, slots=True)
 class OfferChecked:
-    """The values are good. `meanings`: what becomes of each macro in the URLs, a sentence each."""
+    """The values are good. `macros`: those of their URLs."""
 
-    meanings: list[str]
+    macros: list[MacroMeaning]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -102,13 +101,14 @@ def blueprint(context: GetContext) -> Blueprint:
     async def check_offer(data: OfferDraft) -> OfferChecked:
         """Check the values of an offer, without a change; 400 has each wrong field."""
         note_no_change()
-        values, allow_private = asdict(data), context().settings().trace.allow_private
+        named, allow_private = await request.get_json(), context().settings().trace.allow_private
+        values = {name: value for name, value in asdict(data).items() if name in named}
         if data.offer_name is not None:
-            new_offer(values, allow_private=allow_private)
+            offer = new_offer(values, allow_private=allow_private)
         else:
-            named = [name for name in await request.get_json() if name != "offer_name"]
-            changes_of(values, named, allow_private=allow_private)
-        return OfferChecked(list(dict.fromkeys(meanings(_urls_in(list(values.values()))))))
+            values.pop("offer_name", None)
+            offer, _ = changes_of(values, allow_private=allow_private)
+        return OfferChecked(macros_in(values, offer.click_ids))
 
     _add_changes(routes, context)
     return routes
@@ -120,11 +120,11 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @validate_response(OffersChanged)
     async def change_offers(data: OffersChange) -> OffersChanged:
         """Change many offers, all of them or none."""
-        named = sorted((await request.get_json())["changes"])
-        allow_private = context().settings().trace.allow_private
-        changes, cleared = changes_of(asdict(data.changes), named, allow_private=allow_private)
+        named, allow_private = (await request.get_json())["changes"], context().settings().trace.allow_private
+        values = {name: value for name, value in asdict(data.changes).items() if name in named}
+        changes, cleared = changes_of(values, allow_private=allow_private)
         changed = await context().database.work(_change_all, data.offers, changes, cleared)
-        note_change(offers=changed[:NAMED_MAX], count=len(changed), changed=named)
+        note_change(offers=changed[:NAMED_MAX], count=len(changed), changed=sorted(named))
         return OffersChanged(changed)
 
     @routes.post("/api/offers/remove")
@@ -155,14 +155,6 @@ async def _known_names(conn: Connection, keys: Sequence[str]) -> list[str]:
         more = f" and {len(missing) - NAMED_MAX} more" if len(missing) > NAMED_MAX else ""
         raise ProblemRaised(404, f"no offer has the name or id {shown}{more}: nothing was changed")
     return sorted({name for name in found.values() if name is not None})
-
-
-def _urls_in(value: Any) -> Iterator[str]:
-    """The texts in the value that may be URLs."""
-    if isinstance(value, str) and "://" in value:
-        yield value
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _urls_in(item)
 
 
 def _described(name: str, setting: Setting) -> OfferSetting:

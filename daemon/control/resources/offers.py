@@ -6,9 +6,10 @@ A running daemon adopts each change within a second.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -35,9 +36,12 @@ from daemon.control.listings import OFFERS
 from daemon.control.problems import ProblemRaised
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
-from daemon.offers.schema import SETTINGS, OfferFields, new_offer, offer_fields, with_fields
+from daemon.offers.macro_forms import meanings_in
+from daemon.offers.schema import SETTINGS, OfferFields, new_offer, offer_fields, warnings_of, with_fields
 from daemon.offers.store import add_offer, add_offers, find_offer_row, remove_offer, update_offer, with_json_read
-from daemon.offers.values import Backend, Tracer, UserAgent
+from daemon.offers.values import Backend, Mode, Tracer, UserAgent
+
+WARNINGS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class OffersQuery:
     user_agent: UserAgent | None = None
     trace_backend: Backend | None = None
     tracer: Tracer | None = None
+    mode: Mode | None = None
     sort: Literal["name", "-name", "created", "-created", "updated", "-updated", "country", "-country"] = "name"
     cursor: Cursor | None = None
     limit: Limit = 50
@@ -101,18 +106,34 @@ class OfferRow:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class MacroMeaning:
+    """What becomes of a macro in a URL, or of a notation that is none. `warns`: it may not be what is meant."""
+
+    sentence: str
+    warns: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferSaved(OfferRow):
+    """The row of an offer that was added or changed. `macros`: those of the URLs in the request, as they were given."""
+
+    macros: list[MacroMeaning]
+
+
 Versioned = tuple[OfferRow, int, dict[str, str]]
 """An offer, the status, and the header ETag."""
 
 
 @dataclass(frozen=True, slots=True)
 class OffersImported:
-    """`skipped`: offers that existed already."""
+    """`skipped`: offers that existed already. `warnings`: at most 20 about macros, each with the first such offer."""
 
     added: int
     updated: int
     skipped: int
     refused: list[RowRefused]
+    warnings: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +152,8 @@ def blueprint(context: GetContext) -> Blueprint:
     @validate_response(OfferRow)
     async def show_offer(offer: str) -> Versioned:
         """One offer, by its name or its id. ETag: its version, for If-Match of a change."""
-        return _versioned(await context().database.work(_known, offer))
+        row = await context().database.work(_known, offer)
+        return _shown(row), 200, _etag(row)
 
     _add_new(routes, context)
     _add_changes(routes, context)
@@ -144,7 +166,7 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
 
     @routes.post("/api/offers")
     @validate_request(OfferNew)
-    @validate_response(OfferRow, 201)
+    @validate_response(OfferSaved, 201)
     async def create_offer(data: OfferNew) -> Versioned:
         """Add an offer, as `tracepool offers add` does; 409 if another offer has its name."""
         offer = new_offer(asdict(data), allow_private=private())
@@ -153,7 +175,7 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
             why = f"an offer called {offer.offer_name!r} exists already: PATCH changes it"
             raise ProblemRaised(409, why, field="offer_name")
         note_change(offer.offer_name)
-        return _versioned(row, 201)
+        return _saved(row, asdict(data)), 201, _etag(row)
 
     @routes.post("/api/offers/import")
     @validate_request(OffersNew)
@@ -166,13 +188,14 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
         )
         stored = await context().database.work(add_offers, rows, data.update)
         note_change(added=stored.added, updated=stored.updated, refused=len(refused))
-        return OffersImported(stored.added, stored.updated, stored.skipped, refused)
+        warnings = list(islice(warnings_of(rows), WARNINGS_MAX))
+        return OffersImported(stored.added, stored.updated, stored.skipped, refused, warnings)
 
 
 def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @routes.patch("/api/offers/<path:offer>")
     @validate_request(OfferChanges)
-    @validate_response(OfferRow)
+    @validate_response(OfferSaved)
     async def change_offer(offer: str, data: OfferChanges) -> Versioned:
         """Change the settings of an offer that the body names; null removes a setting (RFC 7396).
 
@@ -180,11 +203,12 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         in the meantime, and nothing is changed.
         """
         named = sorted(await request.get_json())
-        changes, cleared = changes_of(asdict(data), named, allow_private=context().settings().trace.allow_private)
+        values = {name: value for name, value in asdict(data).items() if name in named}
+        changes, cleared = changes_of(values, allow_private=context().settings().trace.allow_private)
         version = request.headers.get("If-Match")
         before, row = await context().database.work(_change, offer, changes, cleared, version)
         note_change(row["offer_name"], changed=changed_values(with_json_read(before), with_json_read(row)))
-        return _versioned(row)
+        return _saved(row, values), 200, _etag(row)
 
     @routes.delete("/api/offers/<path:offer>")
     @validate_response(OfferRemoved)
@@ -195,19 +219,16 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         return OfferRemoved(name)
 
 
-def changes_of(
-    values: Mapping[str, Any], named: Iterable[str], *, allow_private: bool
-) -> tuple[OfferFields, list[str]]:
-    """The changes to the settings in `named`, checked, and those to set to null.
+def changes_of(values: Mapping[str, Any], *, allow_private: bool) -> tuple[OfferFields, list[str]]:
+    """The changes to the settings in `values`, checked, and those to set to null.
 
     `offer_name` is a placeholder: the caller sets it. Null and a blank text mean that the setting is removed.
     """
 
-    def given_for(name: str) -> object:
-        blank = isinstance(values[name], str) and not values[name].strip()
-        return SETTINGS[name].unset if values[name] is None or blank else values[name]
+    def is_blank(value: object) -> bool:
+        return value is None or (isinstance(value, str) and not value.strip())
 
-    given = {name: given_for(name) for name in named}
+    given = {name: SETTINGS[name].unset if is_blank(value) else value for name, value in values.items()}
     if given.get("final_url", "") is None:
         raise BadInput("final_url cannot be removed: an offer needs one", field="final_url")
     changes = offer_fields({"offer_name": "any", **given}, allow_private=allow_private)
@@ -238,7 +259,7 @@ async def _known(conn: Connection, key: str, version: str | None = None) -> dict
     row = None if "\0" in key else await find_offer_row(conn, key, lock=version is not None)
     if row is None:
         raise ProblemRaised(404, f"no offer has the name or id {key[:100]!r}: GET /api/offers lists them")
-    if version is not None and version.strip() != "*" and _etag(row) not in re.findall(r'"[^"]*"', version):
+    if version is not None and version.strip() != "*" and _etag(row)["ETag"] not in re.findall(r'"[^"]*"', version):
         changed = row["updated_at"].astimezone(UTC)
         raise ProblemRaised(
             412,
@@ -250,15 +271,20 @@ async def _known(conn: Connection, key: str, version: str | None = None) -> dict
     return row
 
 
-def _etag(row: dict[str, Any]) -> str:
-    """The version of an offer. Edits by SQL, which may leave updated_at, change it too."""
+def _etag(row: dict[str, Any]) -> dict[str, str]:
+    """The header with the version of an offer. Edits by SQL, which may leave updated_at, change it too."""
     text = json.dumps(row, default=str, sort_keys=True)
-    return f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
-
-
-def _versioned(row: dict[str, Any], status: int = 200) -> Versioned:
-    return _shown(row), status, {"ETag": _etag(row)}
+    return {"ETag": f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'}
 
 
 def _shown(row: dict[str, Any]) -> OfferRow:
     return from_row(OfferRow, with_json_read(row))
+
+
+def _saved(row: dict[str, Any], given: Mapping[str, object]) -> OfferSaved:
+    return from_row(OfferSaved, with_json_read(row), macros=macros_in(given, row["click_ids"]))
+
+
+def macros_in(given: Mapping[str, object], click_ids: Sequence[str] | None) -> list[MacroMeaning]:
+    """What becomes of each macro in the URLs. `click_ids`: those of the offer."""
+    return [MacroMeaning(one.sentence, one.warns) for one in meanings_in(given, click_ids or ())]

@@ -37,12 +37,14 @@ class ReportQuery:
 class ReportFigures:
     """`landed` and `fallbacks` (by reason) add up to `clicks`. Waits are null without clicks; `cost` in US dollars.
 
-    `repeats`, `previews`: requests that are no clicks of their own, and are in no other figure.
+    `background`: clicks that were answered at once. `repeats`, `previews`: requests that are no clicks of their own.
+    These three are in no other figure; the traces of background clicks are among `traces`.
     """
 
     clicks: int
     landed: int
     fallbacks: dict[str, int]
+    background: int
     repeats: int
     previews: int
     wait_p50_ms: float | None
@@ -88,7 +90,7 @@ class HitsExportQuery:
     """As those of GET /api/hits; without `since`, the last 7 days (UTC)."""
 
     offer: Word | None = None
-    outcome: Literal["resolved", "fallback"] | None = None
+    outcome: Literal["resolved", "fallback", "background"] | None = None
     reason: Word | None = None
     kind: HitKind | None = None
     visitor: Word | None = None

@@ -9,7 +9,7 @@ from daemon.control.access import Principal, Role
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`name`: the token's name, `settings` for control.token, `local` if no token is required.
+    """`name`: the token's name, `settings` for control.token, `open` if no token is required.
 
     `may_write`: whether requests other than GET are admitted.
     """

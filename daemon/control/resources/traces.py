@@ -138,7 +138,7 @@ class HitsQuery:
     """
 
     offer: Word | None = None
-    outcome: Literal["resolved", "fallback"] | None = None
+    outcome: Literal["resolved", "fallback", "background"] | None = None
     kind: HitKind | None = None
     reason: Word | None = None
     visitor: Word | None = None

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { $, number, h, setText, shown } from "./dom.js";
+import { lead, NO_IPS } from "./first_run.js";
 import { showIp } from "./ips.js";
 
 const EVERY_MS = 1000;
@@ -27,7 +28,8 @@ export class Cells {
   }
 
   status({ node: { countries } }) {
-    const names = Object.keys(countries);
+    const names = Object.keys(countries).filter((name) => countries[name].total);
+    this.isEmpty(names.length === 0);
     const select = $("cells-country");
     if ([...select.options].map((option) => option.value).join() !== names.join()) {
       select.replaceChildren(...names.map((name) => h("option", { value: name }, name)));
@@ -38,6 +40,13 @@ export class Cells {
       select.value = largest;
       this.select(largest, 0);
     }
+  }
+
+  isEmpty(isSo) {
+    if (isSo === !$("cells-empty").hidden) return;
+    for (const part of $("picture").querySelectorAll(".tools, .cells, .readout")) part.hidden = isSo;
+    $("cells-empty").hidden = !isSo;
+    if (isSo) $("cells-empty").replaceChildren(lead("No IPs yet.", NO_IPS));
   }
 
   select(country, start) {

@@ -97,7 +97,7 @@ export class Charts {
     const times = [["p50", "s1"], ["p95", "s4"], ["p99", "s5"]];
     this.wait = new Chart("chart-wait", times, zoomed, { value: ms, log: true });
     this.trace = new Chart("chart-trace", times, zoomed, { value: ms, log: true });
-    document.addEventListener("zone", () => this.found && this.showRange(this.found));
+    document.addEventListener("zone", () => this.found && this.showRange());
     this.drawnAt = 0;
     setInterval(() => this.refreshIfDue(), EVERY_MS);
     this.refresh();
@@ -139,7 +139,7 @@ export class Charts {
     else this.fallbacks.show([at, known(fell)], [["none", "s6"]]);
     this.times(found);
     this.showSums(all, fell, reasons);
-    this.showRange(found);
+    this.showRange();
   }
 
   times(found) {
@@ -157,15 +157,15 @@ export class Charts {
 
   showSums(all, fell, reasons) {
     const { words: range } = this.ranges;
-    setText($("rate-words"), `Clicks per second: ${number(sum(all))} clicks ${range}, ${percent(sum(fell), sum(all))} fell back`);
+    setText($("rate-words"), sum(all) ? `Clicks per second: ${number(sum(all))} clicks ${range}, ${percent(sum(fell), sum(all))} fell back` : `Clicks per second: no clicks ${range}`);
     const each = reasons.map(([reason, counts]) => `${words(reason)} ${number(sum(counts))}`).join(", ");
     setText($("fallback-words"), `Fallbacks by reason, per minute: ${each || `none ${range}`}`);
   }
 
-  showRange(found) {
-    const { since, until } = this.ranges.now;
-    const began = found.began_s > since ? `; recorded since ${clock(found.began_s)}` : "";
-    setText($("range-words"), `${period(since, until)}${began}`);
+  showRange() {
+    const { since } = this.ranges.now;
+    const began = this.found.began_s > since ? `; recorded since ${clock(this.found.began_s)}` : "";
+    setText($("range-words"), `${period(this.rate.from, this.rate.to)}${began}`);
   }
 }
 

@@ -1,6 +1,7 @@
 // Pools by country: a bar of states, the use against its target band, and when the pool runs dry.
 
 import { duration, number, percentage, tag } from "./dom.js";
+import { lead, NO_IPS } from "./first_run.js";
 import { made, strip, Table } from "./table.js";
 
 export const STATES = ["available", "locked", "cooldown", "failed"];
@@ -55,7 +56,7 @@ export class Countries {
         (item) => made(item.c.utilisation_percent, () => inUse(item)),
         (item) => made(dry(item).join(), () => tag(...dry(item))),
       ],
-      { key: (item) => item.name, empty: "No IPs yet: tracepool provision generate creates IPs.", classes: [null, null, null, null, null, null, "use"] },
+      { key: (item) => item.name, empty: () => lead("No IPs yet.", NO_IPS), classes: [null, null, null, null, null, null, "use"] },
     );
   }
 

@@ -4,7 +4,7 @@ import { ApiError } from "./api.js";
 import { question } from "./dialogs.js";
 import { $, announce, button, h, number, setText, shown } from "./dom.js";
 
-const LOST = "tracepool does not answer: it is not known whether this was saved. Your input is still here. Try again when the page is live: a second time changes nothing twice.";
+const LOST = "The daemon does not answer: it is not known whether this was saved. Your input is still here. Try again when the page is live: a second time changes nothing twice.";
 
 /** An input with its label, its help and the place of its error. kind: text, choice, flag, number, words, file. */
 export class Field {
@@ -165,7 +165,7 @@ export async function change(id, { title, text, yes, act, done }) {
     outcome(id, done(await act()));
   } catch (trouble) {
     if (!(trouble instanceof ApiError)) throw trouble;
-    outcome(id, trouble.status ? trouble.message : "tracepool does not answer: it is not known whether this was done.", "bad");
+    outcome(id, trouble.status ? trouble.message : "The daemon does not answer: it is not known whether this was done.", "bad");
   } finally {
     running.delete(id);
   }

@@ -17,7 +17,7 @@ export class Overview {
 
   status(status) {
     this.figures(status);
-    this.advice(status.advice);
+    this.advice(status.advice, status.first_run);
     this.journal(status);
     this.queues.show(Object.entries(status.queues).map(([name, queue]) => ({ name, ...queue })));
   }
@@ -37,8 +37,8 @@ export class Overview {
     figure("f-cost", dollars(sum(traffic, (spent) => spent.cost)));
   }
 
-  advice(all) {
-    const mark = JSON.stringify(all);
+  advice(all, firstRun) {
+    const mark = JSON.stringify([all, Boolean(firstRun)]);
     if (mark === this.mark) return;
     const codes = all.map((advice) => `${advice.code} ${advice.about}`).join();
     if (this.codes !== undefined && codes !== this.codes) announce(all.length ? `Advice: ${all[0].sentence}` : "No advice");
@@ -51,7 +51,7 @@ export class Overview {
         h("div", {}, h("p", {}, advice.sentence), h("p", { class: "note" }, `Rule: ${advice.rule}`), advice.command ? h("code", {}, advice.command) : null),
       ),
     );
-    $("advice-list").replaceChildren(...(lines.length ? lines : [h("li", { class: "calm" }, "No advice.")]));
+    $("advice-list").replaceChildren(...(lines.length ? lines : [h("li", { class: "calm", "data-mood": firstRun ? null : "good" }, firstRun ? "Advice begins after the first steps." : "Nothing to advise.")]));
   }
 
   journal({ journal, node_id: node, epoch, uptime_s: uptime, backlog = journal.backlog }) {

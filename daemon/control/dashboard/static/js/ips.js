@@ -158,7 +158,9 @@ export class Unhealthy {
   }
 
   status({ countries }) {
-    const failed = Object.values(countries).map((c) => c.failed).join();
+    const [all, failed] = [Object.values(countries).some((c) => c.total), Object.values(countries).map((c) => c.failed).join()];
+    this.healthy = all ? "Every IP is healthy." : "No IPs yet.";
+    this.table.empty = this.healthy;
     if (failed !== this.failed) {
       this.failed = failed;
       setTimeout(() => this.load(), 500); // when the row has changed too
@@ -172,7 +174,7 @@ export class Unhealthy {
   async load() {
     try {
       this.items = (await get("/api/ips", { healthy: false, sort: "-failures", limit: 200 })).items;
-      this.table.empty = "Every IP is healthy.";
+      this.table.empty = this.healthy ?? "";
     } catch (trouble) {
       this.items = [];
       this.table.empty = trouble.message;

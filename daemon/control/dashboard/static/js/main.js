@@ -7,6 +7,7 @@ import { Charts } from "./charts.js";
 import { Connection } from "./connection.js";
 import { Countries } from "./countries.js";
 import { $, announce, setZone, zone, zoneName } from "./dom.js";
+import { FirstRun } from "./first_run.js";
 import { Events, Overview } from "./health.js";
 import "./ip_form.js";
 import { AllIps, Unhealthy } from "./ips.js";
@@ -27,6 +28,7 @@ let lastEvent = 0;
 /** A panel's `status(body)` is called each second, its `load()` each SLOW_MS. */
 function build() {
   panels.nodes = new Nodes();
+  panels.firstRun = new FirstRun();
   panels.overview = new Overview();
   panels.countries = new Countries();
   panels.cells = new Cells();

@@ -49,13 +49,15 @@ function layout(fields, open) {
 /** The body of a request: the texts of the fields; an empty one removes the setting. */
 const bodyOf = (fields) => Object.fromEntries(fields.map((field) => [field.name, field.kind === "flag" ? field.text === "true" : field.text || null]));
 
-function told(title, lines) {
-  return [h("p", { class: "outcome" }, title), lines.length ? h("ul", { class: "said" }, ...lines.map((line) => h("li", {}, line))) : null].filter(Boolean);
+/** An outcome, and what becomes of each macro. */
+function told(title, macros = []) {
+  const lines = macros.map(({ sentence, warns }) => h("li", { class: warns ? "warned" : null }, sentence));
+  return [h("p", { class: "outcome" }, title), lines.length ? h("ul", { class: "said" }, ...lines) : null].filter(Boolean);
 }
 
 async function check(form, body) {
-  const { meanings } = await post("/api/offers/check", body);
-  form.say(...told(`The values are good: nothing is saved yet.`, meanings));
+  const { macros } = await post("/api/offers/check", body);
+  form.say(...told("The values are good: nothing is saved yet.", macros));
   announce("The values are good: nothing is saved yet.");
 }
 
@@ -70,10 +72,9 @@ export async function newOffer() {
   const fields = all.map((setting) => fieldOf(setting, setting.default));
   const body = () => Object.fromEntries(Object.entries(bodyOf(fields)).filter(([name, value]) => value !== null || name === "offer_name").map(([name, value]) => [name, value ?? ""]));
   const add = async (form) => {
-    const { meanings } = await post("/api/offers/check", body());
     const offer = await post("/api/offers", body());
     form.saved();
-    form.say(...told(`added ${offer.offer_name}: /track-hit?offer=${encodeURIComponent(offer.offer_name)}`, meanings));
+    form.say(...told(`added ${offer.offer_name}: /track-hit?offer=${encodeURIComponent(offer.offer_name)}`, offer.macros));
     announce(`added ${shown(offer.offer_name)}`);
     changed("offers");
   };
@@ -96,12 +97,11 @@ export async function editOffer(key) {
 
   const save = async (form) => {
     const changes = body();
-    if (!Object.keys(changes).length) return form.say(...told("Nothing differs from what is saved.", []));
+    if (!Object.keys(changes).length) return form.say(...told("Nothing differs from what is saved."));
     let offer;
     try {
-      const { meanings } = await post("/api/offers/check", changes);
       offer = await patch(path, changes, found.version);
-      form.say(...told(`updated ${offer.offer_name}`, meanings));
+      form.say(...told(`updated ${offer.offer_name}`, offer.macros));
     } catch (trouble) {
       if (trouble instanceof ApiError && trouble.status === 412) return newer(form, trouble);
       throw trouble;

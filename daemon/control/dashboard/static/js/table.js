@@ -115,9 +115,11 @@ export class Table {
     }
     if (this.matches) this.matches.textContent = wanted ? `${found} of ${this.rows.size}` : "";
     this.onSift?.();
+    const text = found ? null : this.rows.size ? "Nothing matches the filter." : this.empty;
+    if (this.said === text) return; // a button in it keeps the focus
+    this.said = text;
     this.nothing?.remove();
-    if (found) return;
-    const text = this.rows.size ? "Nothing matches the filter." : this.empty;
+    if (text === null) return;
     this.nothing = h("tr", { role: "row" }, h("td", { class: "none", role: "cell", colspan: this.columns.length }, typeof text === "function" ? text() : text));
     this.body.append(this.nothing);
   }

@@ -6,6 +6,7 @@ import { $, button, bytes, clock, dollars, duration, h, link, ms, number, tag, w
 import { made, newTable, strip, Table } from "./table.js";
 import { keepForm } from "./url.js";
 
+const NO_TRACES = "No traces yet: the first click begins the first one.";
 const AGAIN_MS = 1500; // a burst of traces loads the list once
 const MOODS = { completed: "good", failed: "bad", timeout: "warn" };
 
@@ -79,7 +80,7 @@ export class RecentTraces {
       if (filters !== this.filters) return;
       this.items = cursor ? [...this.items, ...page.items] : page.items;
       this.next = page.next;
-      this.table.empty = "No trace matches.";
+      this.table.empty = Object.values({ ...filters, sort: "" }).some(Boolean) ? "No trace matches." : NO_TRACES;
     } catch (trouble) {
       this.items = [];
       this.next = null;
