@@ -111,7 +111,7 @@ def watched_daemon() -> Iterator[Watched]:
 @contextmanager
 def editable_daemon() -> Iterator[Watched]:
     """A daemon without offers and IPs."""
-    with _in_a_thread(_serve_empty) as watched:
+    with _in_a_thread(_serve_open) as watched:
         yield watched
 
 
@@ -185,7 +185,7 @@ async def _serve(begun: _Begun) -> None:
             await daemon.stop()
 
 
-async def _serve_empty(begun: _Begun) -> None:
+async def _serve_open(begun: _Begun) -> None:
     with open_state_dir() as state_dir:
         async with serving(state_dir, {"pool": {"cooldown_s": 1}}) as daemon:
             begun.watched = Watched(daemon, trio.lowlevel.current_trio_token(), trio.Event())
