@@ -33,6 +33,7 @@ from daemon.errors import NodeDisplaced
 from daemon.host.clocks import read_clocks
 from daemon.http.server import Server, click_server
 from daemon.journal.spool import Spool
+from daemon.journal.spool_forgetting import CHANNEL, SpoolForgetting
 from daemon.journal.writer import JournalWriter
 from daemon.journal_start import NodeJournal, journal_shipped
 from daemon.maintenance.actor import Maintenance
@@ -214,6 +215,11 @@ async def _workers_ready(
     await backends.aclose()
 
 
+def _followed(faces: Faces, spool: Spool, database: Database) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What SqlSync calls when further tables have changed, by channel."""
+    return faces.control.adopted_from(database) | {CHANNEL: SpoolForgetting(spool, database).take}
+
+
 @asynccontextmanager
 async def runtime_ready(
     faces: Faces,
@@ -228,7 +234,7 @@ async def runtime_ready(
     async with (
         reached_database(live.current, troubles) as database,
         journal_shipped(live, spool, writer, database, offers, troubles, on_displaced) as journal,
-        _pools_loaded(live, database, journal, offers, faces.control.adopted_from(database), troubles) as pools,
+        _pools_loaded(live, database, journal, offers, _followed(faces, spool, database), troubles) as pools,
         engines_running(workers_of(live.current)) as engines,
         _workers_ready(live, database, pools, journal, troubles, engines, faces.observers) as workers,
     ):
@@ -245,13 +251,6 @@ async def runtime_ready(
             writer=journal.writer,
         )
         member, shipper = journal.member, journal.shipper
-        overview = overview_of(
-            queues, database, pools.providers, shipper, member, pools.balancer, troubles, faces.observers, read_clocks
-        )
-        member.report(overview.report.figures)
-        advisor, queued = overview.advisor, overview.report.queued
-        node_id = journal.spool.node_id
-        maintenance = Maintenance(database, live, directory, queued, flush, advisor, troubles, node_id=node_id)
         batch = Batch(
             database,
             workers.dispatcher,
@@ -260,11 +259,28 @@ async def runtime_ready(
             live,
             read_clocks,
             troubles,
-            node_id,
+            journal.spool.node_id,
             lambda country: member.peers.elsewhere(country),
             member.may_lease,
             offers.by_id,
+            workers.tracer.end_batch_trace,
         )
+        overview = overview_of(
+            queues,
+            database,
+            pools.providers,
+            shipper,
+            member,
+            pools.balancer,
+            troubles,
+            faces.observers,
+            batch,
+            read_clocks,
+        )
+        member.report(overview.report.figures)
+        advisor, queued = overview.advisor, overview.report.queued
+        node_id = journal.spool.node_id
+        maintenance = Maintenance(database, live, directory, queued, flush, advisor, troubles, node_id=node_id)
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
         )

@@ -36,7 +36,7 @@ from daemon.troubles import Troubles
 
 IPS, OFFERS, NODES, GONE = "tracepool_ips", "tracepool_offers", "tracepool_nodes", "gone"
 ADDRESSEE = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-EDITED = ("ips", "edits", "offers", "tokens")
+EDITED = ("ips", "edits", "offers", "tokens", "forgets")
 """What an edit changes in a fingerprint."""
 CHECK_S = 15.0  # without an announcement the connection is tested
 POLL_S = 0.5
@@ -178,7 +178,7 @@ class SqlSync:
             await self._also[announced]()
         tenure = await self._member.tenure()
         if GONE in payloads:
-            await self._remove(set(self._country_of) - await self._database.work(read_ids, tenure))
+            await self._remove_gone(set(self._country_of) - await self._database.work(read_ids, tenure))
         edited = [edit for edit in edits.values() if edit is not None]
         if edited:
             span = min(first for first, _ in edited), max(last for _, last in edited)
@@ -210,14 +210,16 @@ class SqlSync:
 
     async def _adopt(self, reading: Reading, *, everything: bool = False) -> None:
         by_country: dict[str, list[Ip]] = defaultdict(list)
-        moved = {ip_id for ip_id in reading.others if ip_id in self._country_of}
+        gone = {ip_id for ip_id in reading.others if ip_id in self._country_of}
+        moved = set()
         for ip in reading.ips:
             country = canonical(ip.country)
             by_country[country].append(ip)
             if self._country_of.get(ip.id, country) != country:
                 moved.add(ip.id)
         if everything:
-            moved |= set(self._country_of) - {ip.id for ip in reading.ips}
+            gone |= set(self._country_of) - {ip.id for ip in reading.ips}
+        await self._remove_gone(gone - moved)
         await self._remove(moved)
         term, rests_s = reading.tenure.term, reading.tenure.rests_s
         for country, ips in by_country.items():
@@ -233,7 +235,14 @@ class SqlSync:
         if reading.ips:
             log.info("ips_adopted", countries={country: len(ips) for country, ips in by_country.items()})
 
-    async def _remove(self, ip_ids: set[UUID]) -> None:
+    async def _remove_gone(self, ip_ids: set[UUID]) -> None:
+        """Removes IPs whose rows are not this node's any more. Those of other nodes were given to them."""
+        rows = await self._database.fetch("others_of", self._member.peers.me, list(ip_ids)) if ip_ids else ()
+        given = {row["id"] for row in rows}
+        await self._remove(given, "ips_given")
+        await self._remove(ip_ids - given)
+
+    async def _remove(self, ip_ids: set[UUID], event: str = "ips_removed") -> None:
         """Returns when the actors have removed the IPs: an IP that moves to another country must not be in two."""
         by_country: dict[str, list[UUID]] = defaultdict(list)
         for ip_id in ip_ids:
@@ -247,7 +256,7 @@ class SqlSync:
             with trio.move_on_after(REMOVE_S):
                 await done.wait()
         if ip_ids:
-            log.info("ips_removed", countries={country: len(gone) for country, gone in by_country.items()})
+            log.info(event, countries={country: len(gone) for country, gone in by_country.items()})
 
 
 def concerning(payload: str, me: UUID) -> str | None:

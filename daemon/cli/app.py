@@ -149,6 +149,7 @@ def build_app(*, lazy: bool = False) -> App:
         ("plan", "plan", "plan"),
         group("token", ABOUT_ACCESS, *tokens),
         ("actions", "actions", "actions"),
+        ("forget", "forget", "forget_person"),
         group("nodes", ABOUT_NODES, *OF_NODES),
         group("journal", ABOUT_JOURNAL, group("refused", ABOUT_REFUSED, *entries)),
         ("psql", "psql", "psql"),

@@ -10,7 +10,7 @@ import traceback
 
 from cyclopts import CycloptsError
 
-from daemon.errors import BadInput, BadSettings, TracepoolError
+from daemon.errors import BadInput, BadSettings, DatabaseUnavailable, TracepoolError
 from daemon.logs import masked
 from daemon.printable import one_line
 
@@ -36,12 +36,19 @@ def explain(error: BaseException) -> int:
             _complain(line)
         return BAD_SETTINGS
     if isinstance(first, TracepoolError | OSError):
-        _complain(str(first))
+        _complain(with_remedy(first))
         _quote("\n".join(getattr(first, "__notes__", ())))  # what another program wrote
         return USAGE if isinstance(first, BadInput) else FAILED
     _complain("a fault of tracepool itself:")
     _quote("".join(traceback.format_exception(error)))
     return FAILED
+
+
+def with_remedy(error: BaseException) -> str:
+    """The message, and what to do next if the error knows that and the message does not say it."""
+    remedy = error.remedy if isinstance(error, DatabaseUnavailable) else ""
+    is_said = not remedy or remedy in str(error) or "next: " in str(error).lower()
+    return str(error) if is_said else f"{error}. Next: {remedy}"
 
 
 def leaves(error: BaseException) -> list[BaseException]:

@@ -25,18 +25,18 @@ from daemon.cli.session import (
     use_database,
     with_database,
 )
-from daemon.cli.status_nodes import background_of, cluster_lines, own_lines
+from daemon.cli.status_nodes import background_of, cluster_lines, own_lines, waiting_lines
 from daemon.control.actions import Action
 from daemon.control.socket import ask
-from daemon.control.status import TableStatus, country_status, read_status
+from daemon.control.status import TableStatus, country_statuses, read_status
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import TheirFault
 from daemon.formats import dollars, size_in_words
 from daemon.journal.copies import node_id_of
 from daemon.journal.spool import FILE
-from daemon.maintenance.advisor import advice_by_tables
-from daemon.maintenance.figures import Advice
+from daemon.maintenance.advisor import AdviceByTables, advice_by_tables
+from daemon.maintenance.first_run import FirstRun
 from daemon.maintenance.node_report import counts_of
 from daemon.maintenance.rounds import Report, run_once
 from daemon.maintenance.tally import together
@@ -98,9 +98,14 @@ def _read(settings: Settings, url_of_database: Callable[[], str]) -> dict[str, A
 
     async def read(conn: Connection) -> dict[str, Any]:
         nodes = nodes_that_run(await conn.fetch(QUERIES["load_nodes"]))
-        found, advice = await _read_tables(conn, settings, nodes)
-        countries = {country: asdict(country_status(counts)) for country, counts in found.countries.items()}
-        answer = {**asdict(found), "countries": countries, "advice": [*map(asdict, advice)], "daemon": None}
+        found, told = await _read_tables(conn, settings, nodes)
+        countries = {
+            country: asdict(status)
+            for country, status in country_statuses(found.countries, told.out, told.offers).items()
+        }
+        steps = None if told.first_run is None else asdict(told.first_run)
+        advice = [*map(asdict, told.advice)]
+        answer = {**asdict(found), "countries": countries, "advice": advice, "first_run": steps, "daemon": None}
         if nodes:
             return {**answer, "nodes": [*map(asdict, entries_of(nodes))], "daemon": "elsewhere"}
         for counts in countries.values():
@@ -112,7 +117,7 @@ def _read(settings: Settings, url_of_database: Callable[[], str]) -> dict[str, A
 
 async def _read_tables(
     conn: Connection, settings: Settings, nodes: tuple[Counted, ...] = ()
-) -> tuple[TableStatus, tuple[Advice, ...]]:
+) -> tuple[TableStatus, AdviceByTables]:
     """A unit of work, for when no daemon runs here. `nodes`: those that run elsewhere."""
     found = await read_status(conn)
     if nodes:
@@ -184,10 +189,16 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"last minute: {clicks['clicks']} clicks, {clicks['resolved']} resolved; fallbacks: {fallbacks}{background}",
         f"wait: p50 {_ms(clicks['wait_p50_ms'])}, p95 {_ms(clicks['wait_p95_ms'])}",
     ]
+    if clicks.get("repeats") or clicks.get("previews"):
+        lines.append(
+            f"beside them, without an IP: repeats of a click {clicks['repeats']}, previews of a link "
+            f"{clicks['previews']}"
+        )
     if found["traffic_today"]:
         lines.append("today (UTC): " + "; ".join(starmap(_traffic, found["traffic_today"].items())))
-    if not found["countries"]:
-        lines.append("the pool is empty: tracepool provision generate --country us --count 30 --provider luna")
+    lines += waiting_lines(found.get("traces_waiting", ()))
+    if found.get("first_run"):
+        lines += convert(found["first_run"], FirstRun).lines()
     for advice in found["advice"]:
         lines.append(f"{advice['severity']}: {advice['sentence']}")
         lines.append(f"    next: {advice['command']}    (rule: {advice['rule']})")
@@ -256,6 +267,6 @@ def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
 def _round_without_daemon(settings: Settings) -> Report:
     async def round_on(database: Database) -> Report:
         report = await run_once(database, settings, node_id=node_id_of(settings.state_dir / FILE))
-        return replace(report, advice=(await database.work(_read_tables, settings))[1])
+        return replace(report, advice=(await database.work(_read_tables, settings))[1].advice)
 
     return with_database(settings, round_on)

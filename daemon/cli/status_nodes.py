@@ -24,6 +24,20 @@ def cluster_lines(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def waiting_lines(queues: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The traces of `tracepool trace` that have not ended, by country."""
+    lines = []
+    for queue in queues:
+        since = f" since {queue['since'][11:19]} UTC" if queue["since"] else ""
+        why = f": {queue['why']}" if queue["why"] else ""
+        lines.append(
+            f"tracepool trace in {queue['country']}: {queue['waiting']} wait{since}, {queue['running']} run{why}"
+        )
+        if queue["next"]:
+            lines.append(f"    next: {queue['next']}; or cancel them: tracepool trace --cancel all")
+    return lines
+
+
 def own_lines(node: Mapping[str, Any], *, several: bool) -> list[str]:
     """Whether the node of this machine may lease IPs, for how long without PostgreSQL, and its part of the figures."""
     trust, name = node["trusted_for_s"], node["name"]

@@ -11,6 +11,7 @@ from daemon.http.http1 import Header, Request, Response
 from daemon.printable import one_line
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import DEADLINE_MAX_S, Settings
+from daemon.web.headers import value_of
 from daemon.web.privacy import kept_address
 
 METHODS = ("GET", "HEAD")
@@ -28,13 +29,16 @@ def click_handler(
     settings: Settings, current_clicks: Callable[[], Clicks | None], hindrances: Callable[[], list[str]] = list
 ) -> Handler:
     """`current_clicks()` is None until the journal is open: clicks get 503. `hindrances()`: lines for /readyz."""
-    trusted = trusted_proxies(settings.click.trusted_proxies, settings.click.forwarded_header)
+    click = settings.click
+    trusted = trusted_proxies(click.trusted_proxies, click.forwarded_header, click.country_header)
 
     async def handle(request: Request) -> Response:
         path, clicks = request.path, current_clicks()
         is_click = path in CLICK_PATHS or _click_path(path) in CLICK_PATHS
         if not is_click and path not in ("/livez", "/readyz"):
             return _error(404, HTTPStatus.NOT_FOUND.phrase)
+        if is_click and request.method == "OPTIONS" and (allowed := _cors(request)):
+            return Response(204, allowed)
         methods = CLICK_METHODS if is_click else METHODS
         if request.method not in methods:
             return _error(405, HTTPStatus.METHOD_NOT_ALLOWED.phrase, (b"allow", ", ".join(methods).encode()))
@@ -83,6 +87,20 @@ async def _answer_click(request: Request, clicks: Clicks, trusted: TrustedProxie
     headers.append((b"referrer-policy", b"no-referrer-when-downgrade"))
     headers.append((b"location", answer.location.encode("ascii")))
     return Response(answer.status, (TEXT, *headers))
+
+
+def _cors(request: Request) -> list[Header]:
+    """What a browser asks before it sends a beacon of JSON from a page of another site (Fetch, 3.3.2: preflight)."""
+    origin, asked = (value_of(request.headers, name) for name in (b"origin", b"access-control-request-method"))
+    if origin is None or asked is None:
+        return []
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-allow-credentials", b"true"),  # a beacon is sent with them; none is read here
+        (b"access-control-allow-methods", ", ".join(CLICK_METHODS).encode()),
+        (b"access-control-allow-headers", value_of(request.headers, b"access-control-request-headers") or b"*"),
+        (b"access-control-max-age", b"600"),
+    ]
 
 
 def _click_path(path: str) -> str:

@@ -5,6 +5,7 @@ from functools import lru_cache
 from uuid import UUID
 
 from daemon.click.answer import fallback_location
+from daemon.countries import canonical
 from daemon.offers.model import ClosedOffer, Offer, Offers, Target, target_of
 from daemon.offers.param_rules import ParamRules
 from daemon.offers.values import NAME_CHARACTERS_MAX
@@ -34,6 +35,10 @@ class Unserved:
     def name(self) -> str:
         return self.inbound.offer[:NAME_CHARACTERS_MAX]
 
+    @property
+    def country(self) -> None:
+        """No IPs trace the click."""
+
     def location(self, fallback_url: str, request_id: UUID) -> str | None:
         """The offer's fallback URL, else `fallback_url`, with the click's parameters; None if neither is set."""
         target = self.fallback or (_target(fallback_url) if fallback_url else None)
@@ -41,6 +46,13 @@ class Unserved:
             return None
         params = self.param_rules.at_fallback(self.inbound.params)
         return fallback_location(target.of_click(self.inbound, request_id), params)
+
+
+def where_of(offer: Offer | Unserved, reason: str | None) -> tuple[str, str] | tuple[()]:
+    """The offer's name and the country whose IPs its clicks use, for the count of a fallback with this reason."""
+    if reason is None:
+        return ()
+    return offer.name, canonical(offer.country) if isinstance(offer, Offer) else ""
 
 
 def offer_of(query: bytes, offers: Offers, *, is_starting: bool = False) -> tuple[Offer, Inbound] | Unserved:

@@ -14,6 +14,7 @@ from daemon.maintenance.traffic_today import TrafficToday
 from daemon.nodes.balancer import Balancer
 from daemon.nodes.identity import NodeListener
 from daemon.nodes.member import Member
+from daemon.trace.batch import Batch
 from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
 
@@ -27,6 +28,7 @@ def overview_of(
     balancer: Balancer,
     troubles: Troubles,
     observers: Observers,
+    batch: Batch,
     now: Callable[[], Moment],
 ) -> Overview:
     directory, clicks, tracer, spool = queues.directory, queues.clicks, queues.tracer, queues.spool
@@ -42,6 +44,7 @@ def overview_of(
         load=queues.load,
         count_backlog=shipper.backlog,
         curves=observers.curves,
+        attempts=observers.attempts,
     )
     member.subscribe(NodeListener(renewed=observers.history.sample))
     return Overview(
@@ -53,11 +56,12 @@ def overview_of(
         spool=spool,
         writer=queues.writer,
         shipper=shipper,
-        advisor=Advisor(database, queues.live, report, now),
+        advisor=Advisor(database, queues.live, report, now, clicks.offers),
         report=report,
         traffic=TrafficToday(database, tracer.traffic_costs, now, lambda: len(report.nodes()) > 1),
         member=member,
         troubles=troubles,
+        traces_waiting=batch.waiting,
         now=now,
         started_s=report.started_s,
     )

@@ -175,7 +175,7 @@ class _Scrape:
         )
         yield GaugeMetricFamily("tracepool_click_deadline_seconds", "The setting click.deadline_s", self.deadline_s)
         yield from _pools(self.overview)
-        yield from cluster_metrics(self.overview.report)
+        yield from cluster_metrics(self.overview.report, self.overview.clicks.offers.by_country)
         yield from _queues(self.overview)
         yield from _journal(self.overview, self.backlog)
         yield from _advice(self.overview)
@@ -241,4 +241,14 @@ def _advice(overview: Overview) -> Iterator[Metric]:
     for code in RULES:
         for severity in Severity:
             active.add_metric((code, severity.value), given[code, severity])
-    yield active
+    affected = GaugeMetricFamily(
+        "tracepool_advice_affected",
+        f"IPs, clicks, traces or rows that the advice speaks of, {EACH}",
+        labels=("code", "country", "provider"),
+    )
+    counts = Counted[tuple[str, str, str]]()
+    for advice in overview.advisor.advice():
+        counts[advice.code, advice.country or "", advice.provider or ""] += advice.count or 0
+    for labels, count in counts.items():
+        affected.add_metric(labels, count)
+    yield from (active, affected)

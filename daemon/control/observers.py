@@ -12,13 +12,15 @@ from daemon.control.events import Events
 from daemon.control.history import History
 from daemon.control.metrics import NO_CLICKS, Metrics
 from daemon.control.overview import Overview
+from daemon.maintenance.attempts import AttemptTally
 from daemon.maintenance.node_report import counts_of
 from daemon.maintenance.tally import Tally
-from daemon.nodes.figures import CurveFigures
+from daemon.nodes.figures import AttemptFigures, CurveFigures
 from daemon.pool.messages import Lease
 from daemon.trace.walk.hops import GaveUp, TraceResult
 from daemon.trace.walk.verdicts import Verdict
 
+AT_FAULT = frozenset({Verdict.IP, Verdict.PROVIDER})
 FAILURES_MAX = 10_000  # IPs whose last failure is kept
 FLIGHTS_MAX = 200  # traces in flight that are listed, the oldest first
 
@@ -55,6 +57,7 @@ class Observers:
         self.own_history = History(now().tick_s)
         self.history = ClusterHistory(self.own_history)
         self._traces = Tally()  # the traces of the last minute
+        self._attempts = AttemptTally()
         self._rates = Rates()
         self._failures: dict[UUID, Failure] = {}  # oldest first
         self._now = now
@@ -72,6 +75,8 @@ class Observers:
         self.metrics.trace(lease.provider, verdict, wait_s, result)
         self.own_history.trace(now.tick_s, result.ms)
         self._traces.add(now.tick_s, None, result.ms)
+        fault = result.end.message if verdict in AT_FAULT and isinstance(result.end, GaveUp) else None
+        self._attempts.add(now.tick_s, lease.country, lease.provider, fault)
         if verdict is Verdict.IP and isinstance(result.end, GaveUp):
             self._failures.pop(lease.ip_id, None)
             self._failures[lease.ip_id] = Failure(datetime.fromtimestamp(now.wall_s, UTC), result.end.message)
@@ -82,6 +87,10 @@ class Observers:
         """What other nodes need to show this node's curves."""
         clicks = {column: count for column, count in self.own_history.totals.items() if count}
         return CurveFigures(clicks, self._traces.figures(self._now().tick_s).waits)
+
+    def attempts(self) -> tuple[AttemptFigures, ...]:
+        """Where attempts failed in the last minutes."""
+        return self._attempts.figures(self._now().tick_s)
 
     def last_failure(self, ip_id: UUID) -> Failure | None:
         """The IP's last failure since the daemon started."""

@@ -14,7 +14,7 @@ from daemon.control.status import (
     OwnStatus,
     QueueStatus,
     Status,
-    country_status,
+    country_statuses,
 )
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
@@ -26,6 +26,7 @@ from daemon.maintenance.traffic_today import TrafficToday
 from daemon.nodes.listing import NodeEntry, entries_of
 from daemon.nodes.member import Member
 from daemon.pool.directory import PoolDirectory
+from daemon.trace.batch_queue import WaitingTraces
 from daemon.trace.dispatch import Dispatcher
 from daemon.trace.workers import Tracer
 from daemon.troubles import Troubles
@@ -46,6 +47,7 @@ class Overview:
     traffic: TrafficToday
     member: Member
     troubles: Troubles
+    traces_waiting: Callable[[], list[WaitingTraces]]
     now: Callable[[], Moment]
     started_s: float
 
@@ -53,13 +55,19 @@ class Overview:
         """A `Status` as a dict for JSON, percentages and milliseconds to one decimal."""
         now, cluster = self.now(), self.report.cluster()
         status = Status(
-            countries={country: country_status(counts) for country, counts in counts_of(cluster.countries).items()},
+            countries=country_statuses(
+                counts_of(cluster.countries),
+                {country: ips.out for country, ips in cluster.countries.items()},
+                self.clicks.offers.by_country,
+            ),
             active_traces=cluster.active_traces,
             clicks_waiting=cluster.clicks_waiting,
             last_minute=LastMinuteStatus(**asdict(self.report.last_minute(cluster).rounded())),
             traffic_today=await self.traffic.today(),
             providers=provider_statuses(cluster.providers),
             advice=[AdviceStatus(**asdict(advice)) for advice in self.advisor.advice()],
+            first_run=self.advisor.first_run(),
+            traces_waiting=self.traces_waiting(),
             queues=self.queues(),
             journal=JournalStatus(
                 recorded=self.writer.recorded,
@@ -91,7 +99,7 @@ class Overview:
         return OwnStatus(
             **asdict(self.member.status()),
             draining=row is not None and row.draining,
-            countries={country: country_status(counts[country]) for country in sorted(counts)},
+            countries=country_statuses(counts, {pool.country: pool.view.failing for pool in self.directory}, {}),
             active_traces=self.tracer.active,
             clicks_waiting=self.clicks.waiting,
             last_minute=LastMinuteStatus(**asdict(self.clicks.tally.last_minute(now_s).rounded())),

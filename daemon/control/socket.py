@@ -93,7 +93,7 @@ def ask_process(
     except ValueError:
         raise TheirFault("the daemon stopped before it answered, or took too long: see its log") from None
     if "error" in result:
-        raise DatabaseUnavailable(result["error"])
+        raise DatabaseUnavailable(result["error"], result.get("remedy") or "see the daemon's log")
     return result
 
 
@@ -171,6 +171,8 @@ async def _run(line: bytes, commands: Commands) -> dict[str, Any]:
         return {"error": f"unknown command or arguments; known commands: {', '.join(commands)}"}
     try:
         return await command(**arguments)
+    except DatabaseUnavailable as e:
+        return {"error": str(e), "remedy": e.remedy}
     except TracepoolError as e:
         return {"error": str(e)}
     except Exception:

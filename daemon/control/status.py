@@ -4,20 +4,23 @@ A record of one part of the daemon is defined beside the code that fills it; her
 Figures are of all nodes together, except those that their record calls this node's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field
 from dataclasses import dataclass as plain
 
 from pydantic.dataclasses import dataclass
 
-from daemon.countries import rows_by_country
+from daemon.countries import canonical, rows_by_country
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice
+from daemon.maintenance.first_run import FirstRun
 from daemon.maintenance.tally import LastMinute
+from daemon.nodes.figures import LISTED_MAX, FallenOffer
 from daemon.nodes.identity import NodeStatus
 from daemon.nodes.listing import NodeEntry
-from daemon.pool.messages import Counts
+from daemon.pool.messages import NO_COUNTS, Counts
+from daemon.trace.batch_queue import WaitingTraces
 from daemon.trace.provider_health import ProviderStatus
 from daemon.trace.traffic_costs import TrafficStatus, by_provider
 from daemon.troubles import TroubleStatus
@@ -25,27 +28,46 @@ from daemon.troubles import TroubleStatus
 
 @plain(frozen=True, slots=True)
 class CountryStatus(Counts):
-    """One country's IPs. `waiting` counts clicks, the others IPs; utilisation is (locked + cooldown) / healthy."""
+    """One country's IPs. `waiting` counts clicks, the others IPs; utilisation is (locked + cooldown) / healthy.
+
+    `failing`: the failed IPs, and those whose last trace failed by the IP's fault. `offers`: how many are active; a
+    country of one is listed without IPs too.
+    """
 
     utilisation_percent: float = field()
+    failing: int = field()
+    offers: int = field()
 
 
 @plain(frozen=True, slots=True)
 class LastMinuteStatus(LastMinute):
     """The clicks of the last minute; fallbacks by reason; waits are null without clicks.
 
-    `background`: clicks that were answered at once, by their offer's mode; they are in no other figure.
+    `background`: clicks that were answered at once, by their offer's mode; they are in no other figure. `repeats` and
+    `previews` are no clicks of their own and used no IP. `fallbacks_by_offer`: the ten with the most.
     """
+
+    background: int = field()
+    repeats: int = field()
+    previews: int = field()
+    fallbacks_by_offer: tuple[FallenOffer, ...] = field()
 
 
 @plain(frozen=True, slots=True)
 class AdviceStatus(Advice):
-    """What should be done. `about`: a country, a provider or an offer. `rule`: when this advice is given.
+    """What should be done. `about` tells advice of one code apart. `rule`: when this advice is given.
 
-    `numbers`: the figures that met the rule. `command`: what to run or set next.
+    `country`, `offer`, `provider`: where, if it is one. `count`: how many IPs, clicks, traces or rows, `of` how many.
+    `error`: the most common one. `numbers`: the figures that met the rule. `command`: what to run or set next.
     """
 
     about: str = field()
+    country: str | None = field()
+    offer: str | None = field()
+    provider: str | None = field()
+    count: int | None = field()
+    of: int | None = field()
+    error: str | None = field()
 
 
 @plain(frozen=True, slots=True)
@@ -94,6 +116,8 @@ class OwnStatus(NodeStatus):
 class Status:
     """The status of all nodes, which any of them can answer, and that of the node that answers.
 
+    `first_run`: the first steps of a new installation; null once there are IPs, offers and clicks.
+    `traces_waiting`: the traces of the batch lane that have not ended, by country, with the reason why they wait.
     `countries`, `active_traces`, `clicks_waiting`, `last_minute`, `traffic_today`, `providers` and `advice` are those
     of all nodes together, whichever node answers. `nodes`: each node that may have IPs, the answering one first.
     `queues`, `journal`, `troubles`, `node`, `node_id`, `epoch`, `uptime_s` and `version` are those of the answering
@@ -107,6 +131,8 @@ class Status:
     traffic_today: dict[str, TrafficStatus]
     providers: dict[str, ProviderStatus]
     advice: list[AdviceStatus]
+    first_run: FirstRun | None
+    traces_waiting: list[WaitingTraces]
     queues: dict[str, QueueStatus]
     journal: JournalStatus
     troubles: list[TroubleStatus]
@@ -128,9 +154,26 @@ class TableStatus:
     traffic_today: dict[str, TrafficStatus]
 
 
-def country_status(counts: Counts) -> CountryStatus:
+def country_statuses(
+    countries: Mapping[str, Counts],
+    failing: Mapping[str, Mapping[str, tuple[int, int]]],
+    offers: Mapping[str, Sequence[str]],
+) -> dict[str, CountryStatus]:
+    """By country, also those of active offers without IPs. `failing` by provider, see pool/failing.py."""
+    return {
+        country: country_status(
+            countries.get(country, NO_COUNTS),
+            failing=sum(map(sum, failing.get(country, {}).values())),
+            offers=len(offers.get(country, ())),
+        )
+        for country in sorted(countries.keys() | offers.keys())
+    }
+
+
+def country_status(counts: Counts, *, failing: int = 0, offers: int = 0) -> CountryStatus:
     """With the utilisation to one decimal."""
-    return CountryStatus(**asdict(counts), utilisation_percent=round(counts.utilisation_percent, 1))
+    percent = round(counts.utilisation_percent, 1)
+    return CountryStatus(**asdict(counts), utilisation_percent=percent, failing=failing, offers=offers)
 
 
 async def read_status(conn: Connection) -> TableStatus:
@@ -138,6 +181,8 @@ async def read_status(conn: Connection) -> TableStatus:
     rows = sorted(rows_by_country(await conn.fetch(QUERIES["counts_by_country"])).items())
     clicks = await conn.fetchrow(QUERIES["last_minute"])
     fallbacks = {row["reason"]: row["count"] for row in await conn.fetch(QUERIES["last_minute_fallbacks"])}
+    fallen = await conn.fetch(QUERIES["last_minute_offers"], LISTED_MAX)
+    by_offer = tuple(FallenOffer(row["offer"], canonical(row["country"]), row["fallbacks"]) for row in fallen)
     traffic = by_provider(await conn.fetch(QUERIES["traffic_today"]))
     return TableStatus(
         countries={
@@ -145,6 +190,6 @@ async def read_status(conn: Connection) -> TableStatus:
             for country, several in rows
         },
         active_traces=await conn.fetchval(QUERIES["active_traces"]),
-        last_minute=LastMinute(**clicks, fallbacks=fallbacks).rounded(),
+        last_minute=LastMinute(**clicks, fallbacks=fallbacks, fallbacks_by_offer=by_offer).rounded(),
         traffic_today={provider: spent.rounded() for provider, spent in traffic.items()},
     )

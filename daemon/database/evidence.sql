@@ -32,6 +32,18 @@ select country, provider, count(*) as ips,
            filter (where starts_with(ip_address, provider || '-' || country || '-')) as highest
 from ip_rotation_pool group by 1, 2 order by ips desc
 
+-- name: countries_in_use
+-- Each spelling of a country: the number of IPs and the first offers that have it.
+select c.country, sum(c.ips)::int as ips,
+       coalesce((array_agg(distinct c.offer) filter (where c.offer is not null))[:100], '{}') as offers
+from (
+    select lower(btrim(country)) as country, count(*) as ips, null as offer
+    from ip_rotation_pool where set_aside is null group by 1
+    union all
+    select lower(btrim(n.country)), 0, o.offer_name
+    from offers o cross join lateral unnest(array_append(o.countries, o.target_country)) n (country)) c
+group by 1 order by 2 desc, 1 limit 1000
+
 -- name: set_aside
 select count(*) from ip_rotation_pool where set_aside is not null
 
@@ -115,8 +127,8 @@ select target_country as country, count(*) as traces
 from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0 group by 1
 
 -- name: clicks_by_minute
--- $1: days. Answered clicks by their offer's country and minute, with the minutes since the first click of the group.
-select o.target_country as country, floor(extract(epoch from h.created_at) / 60)::bigint as minute,
+-- $1: days. Answered clicks by their country and minute, with the minutes since the first click of the group.
+select coalesce(h.country, o.target_country) as country, floor(extract(epoch from h.created_at) / 60)::bigint as minute,
        count(*) as clicks,
        (extract(epoch from now() - min(h.created_at)) / 60)::float8 as minutes_since
 from hits h join offers o on o.id = h.offer_id

@@ -17,6 +17,10 @@ select id from ip_rotation_pool where node_id = $1 and set_aside is null
 -- $1: this node, $2, $3: edit numbers. The rows that are no IPs of this node (any more).
 select id from ip_rotation_pool where edit_no between $2 and $3 and (node_id is distinct from $1 or set_aside is not null)
 
+-- name: others_of
+-- $1: this node, $2: ids. Those that other nodes own.
+select id from ip_rotation_pool where id = any($2::uuid[]) and node_id <> $1 and set_aside is null
+
 -- name: take_ips
 -- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null, $5: the most rows. Takes what nobody
 -- owns, without the endpoints that another node may still use under a former row.
@@ -43,6 +47,7 @@ select ips.*,
        (select coalesce(sum(hashtextextended(o::text, 0)), 0)::text from offers o) as offers,
        (select coalesce(sum(hashtextextended(concat(id, name, role, hash, revoked_at), 0)), 0)::text
         from control_tokens) as tokens,
+       (select coalesce(max(id), 0) from forget_requests) as forgets,
        (select count(*) from departed_endpoints where node_id = $1) as departed
 from (select count(*) filter (where node_id = $1) as ips,
              coalesce(sum(edit_no) filter (where node_id = $1), 0)::text as edits,
@@ -251,33 +256,68 @@ select country, count(*) as total,
        count(*) filter (where status = 'failed' or not is_healthy) as failed, 0 as waiting
 from ip_rotation_pool where set_aside is null group by country
 
+-- name: attempt_errors
+-- Why the last hour's traces failed by the fault of their IP or provider. Without the hop and its host, errors are equal.
+select target_country as country, provider, regexp_replace(error_message, '^hop \d+ \([^)]*\): ', '') as error,
+       count(*) as traces
+from active_trace_requests
+where created_at > now() - interval '1 hour' and verdict in ('ip', 'provider') and provider is not null
+      and error_message is not null
+group by 1, 2, 3 order by 4 desc limit 500
+
+-- name: has_clicks
+select exists (select from hits where kind = 'click')
+
+-- name: ips_out
+-- Failed IPs, and other IPs whose last trace failed by the IP's fault.
+select country, provider, count(*) filter (where status = 'failed' or not is_healthy) as failed,
+       count(*) filter (where status <> 'failed' and is_healthy) as others
+from ip_rotation_pool
+where set_aside is null and (status = 'failed' or not is_healthy or consecutive_failures > 0)
+group by country, provider
+
 -- name: active_traces
 select count(*) from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0
 
 -- name: last_minute
--- The clicks of the last minute, without the reasons of their fallbacks.
-select count(*) filter (where outcome <> 'background') as clicks,
-       count(*) filter (where outcome = 'resolved') as resolved,
-       count(*) filter (where outcome = 'background') as background,
-       percentile_cont(0.5) within group (order by wait_ms) filter (where outcome <> 'background') as wait_p50_ms,
-       percentile_cont(0.95) within group (order by wait_ms) filter (where outcome <> 'background') as wait_p95_ms
-from hits where created_at > now() - interval '1 minute' and kind = 'click'
+-- The clicks of the last minute, without the reasons of their fallbacks, and the hits that are no clicks of their own.
+select count(*) filter (where kind = 'click' and outcome <> 'background') as clicks,
+       count(*) filter (where kind = 'click' and outcome = 'resolved') as resolved,
+       count(*) filter (where kind = 'click' and outcome = 'background') as background,
+       percentile_cont(0.5) within group (order by wait_ms)
+           filter (where kind = 'click' and outcome <> 'background') as wait_p50_ms,
+       percentile_cont(0.95) within group (order by wait_ms)
+           filter (where kind = 'click' and outcome <> 'background') as wait_p95_ms,
+       count(*) filter (where kind = 'repeat') as repeats, count(*) filter (where kind = 'preview') as previews
+from hits where created_at > now() - interval '1 minute'
 
 -- name: last_minute_fallbacks
 select coalesce(reason, 'unknown') as reason, count(*) as count
 from hits where created_at > now() - interval '1 minute' and outcome = 'fallback' and kind = 'click'
 group by 1 order by 1
 
+-- name: last_minute_offers
+-- $1: the most rows. The offers with the most fallbacks.
+select h.offer_name as offer, coalesce(lower(btrim(coalesce(h.country, o.target_country))), '') as country, count(*) as fallbacks
+from hits h left join offers o on o.id = h.offer_id
+where h.created_at > now() - interval '1 minute' and h.outcome = 'fallback' and h.kind = 'click'
+group by 1, 2 order by 3 desc, 1 limit $1
+
 -- name: apply_hit
 insert into hits
     (request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
-     created_at, kind, click_id)
+     created_at, kind, click_id, country)
 select request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
-       to_timestamp(answered_at), coalesce(kind, 'click'), click_id
+       to_timestamp(answered_at), coalesce(kind, 'click'), click_id, country
 from jsonb_to_recordset($1::jsonb) as (
     request_id uuid, offer_id uuid, offer_name text, outcome text, reason text, location text, visitor_address text,
-    user_agent text, referrer text, wait_ms int, answered_at float8, kind text, click_id text)
+    user_agent text, referrer text, wait_ms int, answered_at float8, kind text, click_id text,
+    country text)
 on conflict (request_id) do nothing
+
+-- name: requests_of_click_id
+-- $1: a click id. The newest 20 requests with it; the click before its repeats.
+select request_id, kind from hits where click_id = left($1, 512) order by kind <> 'click', created_at desc limit 20
 
 -- name: blockers
 -- The sessions that hold the locks which sessions such as this one wait for; pid 0: a prepared transaction.
@@ -372,8 +412,8 @@ with ended as (
 select count(*) filter (where was = 'locked') as locks, count(*) filter (where was = 'cooldown') as cooldowns from ended
 
 -- name: record_statistics
--- $1: requests queued in the daemon. Utilisation is (locked + cooldown) / healthy; an IP that is marked unhealthy while
--- it is leased counts as locked until the lease ends.
+-- $1: requests queued in the daemon, $2: the keys of countries by their other names. Utilisation is (locked + cooldown)
+-- / healthy; an IP that is marked unhealthy while it is leased counts as locked until the lease ends.
 insert into ip_pool_statistics (
     total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, country_breakdown,
     active_requests, completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, bytes_per_trace_1h,
@@ -387,8 +427,7 @@ from (
                'total', total, 'available', available, 'locked', locked, 'cooldown', cooldown, 'failed', failed,
                'utilization_percent', coalesce(round(100.0 * (locked + cooldown) / nullif(healthy, 0), 2), 0))), '{}')
     from (
-        select case lower(trim(country)) when 'gb' then 'uk' when 'gbr' then 'uk' when 'usa' then 'us'
-                    else lower(trim(country)) end as country,
+        select coalesce($2::jsonb ->> lower(trim(country)), lower(trim(country))) as country,
                count(*) as total,
                count(*) filter (where status = 'available' and is_healthy) as available,
                count(*) filter (where status = 'locked') as locked,
@@ -473,28 +512,84 @@ select at::float8, resolved, background, fallbacks, wait_p50::float8, wait_p95::
 from buckets left join reasons using (at) order by at
 
 -- name: add_batch_traces
--- $1 country, $2 priority. The rows of the temporary table `asked`, in their order.
-insert into active_trace_requests (request_id, tracking_url, target_country, priority, started_at, created_at)
-select request_id, url, $1, $2, now(), now() + place * interval '1 microsecond' from asked order by place
+-- $1 country, $2 priority, $3 starts_now, $4 seconds until they are given up, or null. The rows of the temporary table
+-- `asked`, in their order.
+insert into active_trace_requests
+    (request_id, tracking_url, target_country, priority, started_at, created_at, starts_now, timeout_at)
+select request_id, url, $1, $2, now(), now() + place * interval '1 microsecond', $3,
+       now() + make_interval(secs => $4::float8)
+from asked order by place
 
 -- name: batch_countries
--- The countries of pending batch traces that node $1 may take, and the first priority of each.
-select target_country, min(priority) as priority from active_trace_requests
+-- The countries of pending batch traces that node $1 may take, and the first priority of each. ahead: some have
+-- starts_now.
+select target_country, min(priority) as priority, bool_or(starts_now) as ahead from active_trace_requests
 where priority > 0 and status = 'pending' and (node_id is null or node_id = $1)
 group by 1
 
+-- name: batch_queue
+-- The batch traces of all nodes that have not ended, by country, without those of background clicks.
+select target_country as country,
+       count(*) filter (where status = 'pending' and node_id is null) as waiting,
+       count(*) filter (where status = 'processing' or node_id is not null) as running,
+       count(*) filter (where status = 'pending' and node_id is null and starts_now) as ahead,
+       extract(epoch from min(created_at) filter (where status = 'pending' and node_id is null))::float8 as since_s
+from active_trace_requests where priority > 1 and status in ('pending', 'processing')
+group by target_country order by target_country
+
 -- name: next_batch_traces
--- $1 country, $2 node, $3 ids of its running traces, $4 the last priority, $5 the most rows. The rows become this node's:
--- no other node traces them.
+-- $1 country, $2 node, $3 ids of its running traces, $4 the first and $5 the last priority, $6 whether without starts_now,
+-- $7 the most rows. The rows become this node's: no other node traces them.
 with claimed as (
     update active_trace_requests set node_id = $2
     where request_id in (
         select request_id from active_trace_requests
         where priority > 0 and status = 'pending' and target_country = $1 and (node_id is null or node_id = $2)
-              and request_id <> all($3::uuid[]) and priority <= $4
-        order by priority, created_at limit $5 for update skip locked)
+              and request_id <> all($3::uuid[]) and priority between $4 and $5 and not ($6::boolean and starts_now)
+              and (timeout_at is null or timeout_at > now())
+        order by priority, created_at limit $7 for update skip locked)
     returning request_id, tracking_url, priority, created_at, offer_id, identity)
 select request_id, tracking_url, priority, offer_id, identity::text from claimed order by priority, created_at
+
+-- name: next_traces_ahead
+-- $1 country, $2 node, $3 ids of its running traces, $4 the most rows. As next_batch_traces, of those with starts_now.
+with claimed as (
+    update active_trace_requests set node_id = $2
+    where request_id in (
+        select request_id from active_trace_requests
+        where priority > 1 and starts_now and status = 'pending' and target_country = $1
+              and (node_id is null or node_id = $2)
+              and request_id <> all($3::uuid[]) and (timeout_at is null or timeout_at > now())
+        order by priority, created_at limit $4 for update skip locked)
+    returning request_id, tracking_url, priority, created_at, offer_id, identity)
+select request_id, tracking_url, priority, offer_id, identity::text from claimed order by priority, created_at
+
+-- name: end_late_batch_traces
+-- $1 the error of those that nobody cancelled, $2 the most rows. Batch traces that no node has, and whose time has passed.
+update active_trace_requests
+set status = case when reason = 'cancelled' then 'failed' else 'timeout' end, completed_at = now(),
+    reason = coalesce(reason, 'out_of_time'), error_message = coalesce(error_message, $1)
+where request_id in (
+    select request_id from active_trace_requests
+    where timeout_at <= now() and status = 'pending' and priority > 1 and node_id is null
+    limit $2 for update skip locked)
+returning request_id
+
+-- name: late_batch_traces
+-- $1 ids. Those whose time has passed.
+select request_id, reason, error_message from active_trace_requests
+where request_id = any($1::uuid[]) and timeout_at <= now() and status in ('pending', 'processing') and priority > 1
+
+-- name: cancel_batch_traces
+-- $1 ids, or null, $2 names of a country, or null, $3 why. Those that no node has end; the time of the others passes.
+-- Traces of clicks, background ones too, go on.
+update active_trace_requests
+set status = case when status = 'pending' and node_id is null then 'failed' else status end,
+    completed_at = case when status = 'pending' and node_id is null then now() end,
+    timeout_at = now(), reason = 'cancelled', error_message = $3
+where priority > 1 and status in ('pending', 'processing') and reason is distinct from 'cancelled'
+      and ($1::uuid[] is null or request_id = any($1)) and ($2::text[] is null or lower(btrim(target_country)) = any($2))
+returning request_id
 
 -- name: release_batch_traces
 -- $1 node, $2 ids: traces that got no IP. Any node may take them.
@@ -512,6 +607,11 @@ where priority > 0
            (select n.node_id from nodes n where n.state in ('active', 'removed')))
 returning request_id
 
+-- name: ips_of_country
+-- $1: the country's names.
+select count(*) as total, count(*) filter (where is_healthy and status <> 'failed') as healthy
+from ip_rotation_pool where set_aside is null and lower(btrim(country)) = any($1::text[])
+
 -- name: end_queued_traces
 -- $1: the most rows. Traces that no node has begun by timeout_at, as those of background clicks have it.
 update active_trace_requests
@@ -521,13 +621,9 @@ set status = 'failed', completed_at = now(), reason = 'no_ip', identity = null,
                            round(extract(epoch from now() - created_at) / 60), target_country)
 where request_id in (
     select request_id from active_trace_requests
-    where status = 'pending' and priority > 0 and node_id is null and timeout_at < now()
+    where status = 'pending' and priority = 1 and node_id is null and timeout_at < now()
     limit $1 for update skip locked)
 returning request_id
-
--- name: ip_countries
--- As they are spelled in the rows.
-select distinct country from ip_rotation_pool where set_aside is null
 
 -- name: ended_traces
 select request_id, tracking_url, status, ip_assigned, final_url, error_message, trace_time_ms, bytes_received,
@@ -698,3 +794,67 @@ select pg_advisory_xact_lock($1, $2)
 -- name: join_beside
 -- $1, $2: the key of the same lock. Nodes join beside each other.
 select pg_advisory_xact_lock_shared($1, $2)
+
+-- name: forget_requests
+-- The people whose entries may still come from a node that was away.
+select kind, digest from forget_requests where at > now() - interval '30 days'
+
+-- name: add_forget_request
+-- $1 kind, $2 digest.
+insert into forget_requests (kind, digest) values ($1, $2)
+
+-- name: remove_old_forget_requests
+with old as (delete from forget_requests where at < now() - interval '30 days')
+delete from forgotten_clicks where at < now() - interval '30 days'
+
+-- name: forgotten_among
+select request_id from forgotten_clicks where request_id = any($1::uuid[])
+
+-- name: note_forgotten
+insert into forgotten_clicks (request_id) select unnest($1::uuid[]) on conflict do nothing
+
+-- name: hits_of_visitor
+select request_id from hits where visitor_address = $1
+
+-- name: hits_with_text
+-- $1: a pattern. The rows that may have a click id.
+select request_id, location, click_id from hits where location like $1 or click_id like $1
+
+-- name: traces_with_text
+select request_id, tracking_url, final_url, inbound_params, extracted_params, redirect_chain from active_trace_requests
+where tracking_url like $1 or final_url like $1 or inbound_params::text like $1
+      or extracted_params::text like $1 or redirect_chain::text like $1
+
+-- name: hits_of_clicks
+select request_id, location, visitor_address, user_agent, referrer, click_id, offer_id, offer_name
+from hits where request_id = any($1::uuid[])
+
+-- name: traces_of_clicks
+select request_id, tracking_url, final_url, inbound_params, extracted_params, redirect_chain, error_message
+from active_trace_requests where request_id = any($1::uuid[])
+
+-- name: blank_hits
+update hits h
+set location = e.location, visitor_address = null, user_agent = null, referrer = null, click_id = null,
+    offer_name = e.offer_name
+from jsonb_to_recordset($1::jsonb) as e (request_id uuid, location text, offer_name text)
+where h.request_id = e.request_id
+
+-- name: blank_traces
+-- A trace of the batch lane that has not begun is given up: its URL is gone.
+update active_trace_requests t
+set tracking_url = e.tracking_url, final_url = e.final_url, inbound_params = e.inbound_params,
+    extracted_params = e.extracted_params, redirect_chain = e.redirect_chain, identity = null,
+    error_message = case when t.status = 'pending' and t.priority > 0 then 'its visitor was forgotten before' end,
+    completed_at = case when t.status = 'pending' and t.priority > 0 then now() else t.completed_at end,
+    status = case when t.status = 'pending' and t.priority > 0 then 'failed' else t.status end
+from jsonb_to_recordset($1::jsonb) as e (
+    request_id uuid, tracking_url text, final_url text, inbound_params jsonb, extracted_params jsonb, redirect_chain jsonb)
+where t.request_id = e.request_id
+
+-- name: new_forget_requests
+-- $1: an id.
+select id, kind, digest from forget_requests where id > $1 and at > now() - interval '30 days' order by id
+
+-- name: forgotten_clicks
+select request_id from forgotten_clicks

@@ -23,6 +23,7 @@ from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied, StatementRefused
 from daemon.journal.entries import COUNTED, KINDS, STATES, Hit, IpChanged, IpGiven, TracePending, TraceQueued
+from daemon.journal.forgetting import without_forgotten
 from daemon.journal.refused import FOLLOWS, OF_TRACES, PENDING, PREFIX, REQUEST_ID
 from daemon.journal.spool import PASSED_OVER, Spool, SpooledEntry
 
@@ -60,6 +61,8 @@ async def apply_batch(
     moved = await conn.fetchval(QUERIES["move_position"], node_id, lane, epoch, batch[-1].seq, after_seq)
     if moved is None:
         return False
+    if lane == FACTS and (kept := await without_forgotten(conn, batch)) is not None:
+        batch = kept
     for kind in KINDS_OF[lane]:
         if bodies := [entry.body for entry in batch if entry.kind == kind]:
             await _execute(conn, kind, bodies, node_id)

@@ -14,7 +14,7 @@ last entry that PostgreSQL has had. Entries that PostgreSQL refused are kept in 
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -33,8 +33,7 @@ create table if not exists node (node_id text not null, epoch integer not null);
 create table if not exists entries (seq integer primary key autoincrement, kind text not null, body text not null);
 create table if not exists applied (seq integer not null);
 {refused.SCHEMA}{copies.SCHEMA}"""
-KEPT = (KINDS[IpChanged], KINDS[IpGiven])
-"""The kinds that are not removed for room: a lease must not be forgotten."""
+KEPT = (KINDS[IpChanged], KINDS[IpGiven])  # not removed for room: a lease must not be forgotten
 PASSED_OVER = "passed_over"  # the kind of an empty entry
 OUTDATED = {KINDS[IpChanged]: COUNTED, KINDS[IpGiven]: PASSED_OVER}
 INSERT = "insert into entries (kind, body) values (?, ?)"
@@ -220,17 +219,14 @@ class Spool:
             return self._reader.execute(sql, values).fetchall()
 
     def read(self, after_seq: int, entries_max: int) -> list[SpooledEntry]:
-        rows = self._query(
-            "select seq, kind, body from entries where seq > ? order by seq limit ?", (after_seq, entries_max)
-        )
+        following = "select seq, kind, body from entries where seq > ? order by seq limit ?"
+        rows = self._query(following, (after_seq, entries_max))
         return [SpooledEntry(*row) for row in rows]
 
     def last(self, kind: str, up_to_seq: int) -> SpooledEntry | None:
         """The last entry of a kind up to `up_to_seq`."""
-        rows = self._query(
-            "select seq, kind, body from entries where kind = ? and seq <= ? order by seq desc limit 1",
-            (kind, up_to_seq),
-        )
+        latest = "select seq, kind, body from entries where kind = ? and seq <= ? order by seq desc limit 1"
+        rows = self._query(latest, (kind, up_to_seq))
         return SpooledEntry(*rows[0]) if rows else None
 
     def backlog(self, facts_seq: int, states_seq: int | None = None) -> int:
@@ -275,6 +271,15 @@ class Spool:
             self._recent.rename(OUTDATED, after_seq)
             self._count_refused()
         return changed
+
+    def replace(self, table: str, bodies: Mapping[int, str]) -> None:
+        """Gives entries of the table, `entries` or `refused`, other bodies; the old ones are overwritten."""
+        with self._transaction(WAL_PAGES_MAX * PAGE_BYTES):  # so that a checkpoint follows
+            self._writer.execute("pragma secure_delete = on")
+            rows = [(body, seq) for seq, body in bodies.items()]
+            self._writer.executemany(f"update {table} set body = ? where seq = ?", rows)  # noqa: S608
+            self._writer.execute("pragma secure_delete = off")
+            self._recent.replace(bodies if table == "entries" else {})
 
     def refuse(self, seq: int, at_s: float, refusal: Refusal) -> None:
         """Keeps an entry that PostgreSQL refused."""

@@ -131,6 +131,10 @@ class Recent:
         self.last_seq += by
         self.rows = deque(((seq + by * (seq > after_seq), kind, body) for seq, kind, body in self.rows), RECENT_MAX)
 
+    def replace(self, bodies: Mapping[int, str]) -> None:
+        """The entries of these numbers have other bodies now."""
+        self.rows = deque(((seq, kind, bodies.get(seq, body)) for seq, kind, body in self.rows), RECENT_MAX)
+
     def rename(self, kinds: Mapping[str, str], after_seq: int) -> None:
         """The entries after `after_seq` of a kind in `kinds` have another kind now."""
         self.rows = deque(

@@ -56,7 +56,8 @@ def _ip(chosen: Chosen) -> Iterator[str]:
 
 def _end(trace: Trace) -> Iterator[str]:
     if trace.status in ("pending", "processing"):
-        yield _line("trace", f"not over yet ({trace.status})")
+        waits = trace.status == "pending" and trace.is_queued
+        yield _line("trace", "it waits for a free IP" if waits else f"not over yet ({trace.status})")
         return
     cost = [] if trace.trace_ms is None else [f"in {_ms(trace.trace_ms)}"]
     cost += [f"for {trace.bytes_received / 1000:.1f} KB"] if trace.bytes_received else []

@@ -62,7 +62,7 @@ class Maintenance:
     async def _begin(self) -> None:
         [row] = await self.database.fetch("clock")
         self._ahead_s = row["now_s"] - trio.current_time()
-        await self.advisor.refresh(logs=False)
+        await self.advisor.refresh()
 
     async def _pause(self) -> None:
         """Wait for the next interval. A reload that changes maintenance.interval_s changes the end of this pause."""
@@ -96,7 +96,7 @@ class Maintenance:
             await self._end_overdue()
             if ended := await end_own_traces(self.database, self.live.current, self.node_id):
                 log.info("maintenance", timed_out_traces=ended, removed_traces=0)
-            await self.advisor.refresh(logs=False)
+            await self.advisor.refresh()
 
     async def round_now(self) -> Report:
         """A round that an operator requests, after the journal is shipped. Raises DatabaseUnavailable."""

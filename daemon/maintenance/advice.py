@@ -4,8 +4,12 @@ Each advice carries its rule in words and the figures that met the rule. A rule 
 gives no advice.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from shlex import quote
 
+from daemon.maintenance.advice_countries import country_unknown
+from daemon.maintenance.advice_incidents import attempts_failing, country_without_ips, ips_out
 from daemon.maintenance.advice_nodes import ips_nobodys, node_draining, node_lost, settings_differ, versions_differ
 from daemon.maintenance.advice_pools import active_above_available, oversized, utilisation_high
 from daemon.maintenance.advice_times import cooldown_long, cooldown_short, deadline_long, deadline_short
@@ -65,6 +69,7 @@ def _entries_refused(f: Figures) -> Iterator[Advice]:
             "dropped",
             {"entries": count},
             "tracepool journal refused list",
+            count=count,
         )
 
 
@@ -79,6 +84,7 @@ def _ips_set_aside(f: Figures) -> Iterator[Advice]:
             {"rows": count},
             'tracepool psql -c "select id, ip_address, ip_port, set_aside from ip_rotation_pool'
             ' where set_aside is not null"',
+            count=count,
         )
 
 
@@ -95,6 +101,8 @@ def _connections_short(f: Figures) -> Iterator[Advice]:
         f"the nodes' connections together are more than {CONNECTIONS_SHARE_MAX:.0%} of what PostgreSQL accepts",
         {"nodes": f.nodes, "connections": f.connections, "connections_max": most},
         "tracepool psql -c 'select application_name, count(*) from pg_stat_activity group by 1 order by 2 desc'",
+        count=f.connections,
+        of=most,
     )
 
 
@@ -105,28 +113,55 @@ def _fallbacks_high(f: Figures) -> Iterator[Advice]:
     percent = 100 * fallbacks / clicks
     reason = max(f.clicks.fallbacks, key=lambda name: f.clicks.fallbacks[name])
     why, command = FALLBACK_REASONS.get(reason, (reason, LOGS))
+    where, country, offer = _most_fallen(f, fallbacks)
+    command = command.replace("--country C", f"--country {quote(country or 'C')}")
+    command = command.replace(" NAME ", f" {quote(offer or 'NAME')} ")
     severity = Severity.CRITICAL if percent > FALLBACKS_CRITICAL_PERCENT else Severity.WARNING
     yield Advice(
         "fallbacks_high",
         severity if clicks >= CLICKS_SURE else Severity.INFO,
-        f"{fallbacks} of the last minute's {clicks} clicks ({percent:.0f}%) fell back, most of them because {why}.",
+        f"{fallbacks} of the last minute's {clicks} clicks ({percent:.0f}%) fell back, most of them because "
+        f"{why}{where}.",
         f"more than {FALLBACKS_MAX_PERCENT:g}% of the last minute's clicks are fallbacks",
         {"clicks": clicks, "fallbacks": fallbacks, "fallback_percent": round(percent, 1)}
         | {f"fallbacks_{name}": count for name, count in sorted(f.clicks.fallbacks.items())},
         command,
+        country=country,
+        offer=offer,
+        count=fallbacks,
+        of=clicks,
     )
 
 
+def _most_fallen(f: Figures, fallbacks: int) -> tuple[str, str | None, str | None]:
+    """Where most of the fallbacks are: for the sentence, the country, and the offer."""
+    by_offer, by_country = Counter[str](), Counter[str]()
+    for fallen in f.clicks.fallbacks_by_offer:
+        by_offer[fallen.offer] += fallen.fallbacks
+        by_country[fallen.country] += fallen.fallbacks
+    offer, of_offer = (*by_offer.most_common(1), ("", 0))[0]
+    country, of_country = (*by_country.most_common(1), ("", 0))[0]
+    in_country = country if country and 2 * of_country > fallbacks else None
+    where = f"; {of_country} are of offers of {in_country}" if in_country else ""
+    if not offer or 2 * of_offer <= fallbacks:
+        return where, in_country, None
+    return f"; {of_offer} are of the offer {offer}{f' ({in_country})' if in_country else ''}", in_country, offer
+
+
 def _provider_suspected(f: Figures) -> Iterator[Advice]:
-    for name, why in sorted(f.suspects.items()):
+    for name, suspect in sorted(f.suspects.items()):
         yield Advice(
             "provider_suspected",
             Severity.CRITICAL,
-            f"The provider {name} seems to fail, not its single IPs: {why}. Check its IPs and ask the provider.",
+            f"The provider {name} seems to fail, not its single IPs: {suspect.why}. Check its IPs and ask the "
+            "provider.",
             "so many IPs of a provider fail at once that the provider itself must be at fault",
-            {},
-            "tracepool provision check",
+            {"ips_spared": suspect.spared},
+            f"tracepool provision check --provider {quote(name)}",
             name,
+            country=suspect.country,
+            provider=name,
+            count=suspect.spared,
         )
 
 
@@ -142,6 +177,8 @@ def _credentials_refused(f: Figures) -> Iterator[Advice]:
                 {"traces_refused": traces},
                 f"set providers.{name}.username and its password, then: systemctl reload tracepool",
                 name,
+                provider=name,
+                count=traces,
             )
 
 
@@ -174,6 +211,7 @@ def _money_unusual(f: Figures) -> Iterator[Advice]:
         "days before",
         numbers,
         "tracepool logs --since 1h",
+        count=traffic.traces,
     )
 
 
@@ -187,6 +225,10 @@ RULES: Mapping[str, Rule] = {
     "ips_nobodys": ips_nobodys,
     "node_draining": node_draining,
     "versions_differ": versions_differ,
+    "country_unknown": country_unknown,
+    "country_without_ips": country_without_ips,
+    "ips_out": ips_out,
+    "attempts_failing": attempts_failing,
     "utilisation_high": utilisation_high,
     "fallbacks_high": _fallbacks_high,
     "active_above_available": active_above_available,

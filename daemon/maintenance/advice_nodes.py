@@ -42,6 +42,7 @@ def node_lost(f: Figures) -> Iterator[Advice]:
             },
             "tracepool nodes" if is_removed or is_over else f"start it again, or repair its network; {again}",
             node.name,
+            count=node.ips,
         )
 
 
@@ -59,6 +60,7 @@ def node_draining(f: Figures) -> Iterator[Advice]:
             {"minutes_draining": round(node.draining_s / 60), "ips": node.ips},
             f"stop that daemon, or let it work again: tracepool nodes undrain {node.name}",
             node.name,
+            count=node.ips,
         )
 
 
@@ -76,6 +78,7 @@ def ips_nobodys(f: Figures) -> Iterator[Advice]:
         {"ips": f.evidence.nobodys_ips, "nodes_that_take_ips": takers},
         'tracepool psql -c "select id, ip_address, country, updated_at from ip_rotation_pool'
         ' where node_id is null and set_aside is null"',
+        count=f.evidence.nobodys_ips,
     )
 
 
@@ -97,6 +100,7 @@ def settings_differ(f: Figures) -> Iterator[Advice]:
             {"nodes": len(leasing), "values": len(names), "value_min": min(names), "value_max": max(names)},
             f"set {key} to one value on all nodes, then on each: systemctl {verb} tracepool",
             key,
+            count=len(names),
         )
 
 
@@ -117,6 +121,7 @@ def versions_differ(f: Figures) -> Iterator[Advice]:
         f"nodes have run different versions for more than {VERSIONS_S / 3600:g} h",
         {"versions": len(names), "hours": round(since_s[0] / 3600, 1)},
         "tracepool nodes",
+        count=len(names),
     )
 
 

@@ -42,6 +42,10 @@ def utilisation_high(f: Figures) -> Iterator[Advice]:
             },
             _more_ips(f, country, add),
             country,
+            country=country or None,
+            provider=_provider(f, country),
+            count=max(use.busy for use in used),
+            of=healthy,
         )
 
 
@@ -87,6 +91,12 @@ def _more_ips(f: Figures, country: str, add: int) -> str:
     return f"tracepool provision generate --country {country} --count {count} --provider {slots.provider}"
 
 
+def _provider(f: Figures, country: str) -> str | None:
+    """The one that has most of the country's IPs."""
+    slots = f.evidence.slots.get(country)
+    return slots.provider if slots else None
+
+
 def active_above_available(f: Figures) -> Iterator[Advice]:
     for country, counts in sorted(f.countries.items()):
         active = f.active.get(country, 0)
@@ -102,6 +112,10 @@ def active_above_available(f: Figures) -> Iterator[Advice]:
             {"active_traces": active, "available_ips": counts.available, "waiting": counts.waiting, "ips_to_add": add},
             _more_ips(f, country, add),
             country,
+            country=country,
+            provider=_provider(f, country),
+            count=active,
+            of=counts.total,
         )
 
 
@@ -130,4 +144,8 @@ def oversized(f: Figures) -> Iterator[Advice]:
             },
             "tracepool plan --from-history",
             country,
+            country=country,
+            provider=_provider(f, country),
+            count=healthy - enough,
+            of=healthy,
         )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from shlex import quote
 
 from daemon.maintenance.advice_pools import full_pools
 from daemon.maintenance.figures import Advice, Figures, Severity
@@ -46,8 +47,11 @@ def deadline_short(f: Figures) -> Iterator[Advice]:
             "deadline_s": f.deadline_s,
             "deadline_better_s": deadline_s,
         },
-        f"tracepool offers update {one} --deadline {deadline_s}" if one else setting,
+        f"tracepool offers update {quote(one)} --deadline {deadline_s}" if one else setting,
         one or "",
+        offer=one,
+        count=landed.late_of_offer if one else landed.late,
+        of=landed.traces,
     )
 
 
@@ -70,6 +74,7 @@ def deadline_long(f: Figures) -> Iterator[Advice]:
             "deadline_better_s": better_s,
         },
         f"set click.deadline_s = {better_s}, then: systemctl reload tracepool",
+        count=gave_up,
     )
 
 
@@ -96,6 +101,8 @@ def cooldown_short(f: Figures) -> Iterator[Advice]:
             "cooldown_better_s": longer_s,
         },
         f"set pool.cooldown_s = {longer_s:g}, then: systemctl reload tracepool",
+        count=barely.by_ip,
+        of=barely.traces,
     )
 
 
@@ -126,4 +133,6 @@ def cooldown_long(f: Figures) -> Iterator[Advice]:
             "cooldown_better_s": shorter_s,
         },
         f"set pool.cooldown_s = {shorter_s}, then: systemctl reload tracepool",
+        count=barely.by_ip,
+        of=barely.traces,
     )

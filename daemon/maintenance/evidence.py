@@ -1,17 +1,20 @@
 """Reads the evidence for advice from the tables. Each query reads a bounded number of rows."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from daemon.countries import canonical, rows_by_country
+from daemon.countries import canonical, is_country, rows_by_country
 from daemon.database.postgres import Connection, is_pooled
 from daemon.database.queries import QUERIES
+from daemon.maintenance.attempts import error_in
 from daemon.maintenance.figures import (
     Evidence,
     Faults,
     Landings,
     NodeFact,
+    OddCountry,
     Peak,
     RecentDemand,
     Sample,
@@ -23,6 +26,7 @@ from daemon.nodes.peers import peer_of
 from daemon.settings.model import Settings
 
 WINDOW_S = 600.0
+ODD_COUNTRIES_MAX = 20
 OVERHANG_INTERVALS = 2  # older samples are read too, because a sample counts for the time after it
 
 
@@ -50,7 +54,29 @@ async def read_evidence(conn: Connection, now_s: float, settings: Settings) -> E
         set_aside=await conn.fetchval(QUERIES["set_aside"]),
         nodes=tuple(_node(row, now_s) for row in await conn.fetch(QUERIES["node_facts"])),
         nobodys_ips=await conn.fetchval(QUERIES["nobodys_ips"]),
+        odd_countries=_odd(await conn.fetch(QUERIES["countries_in_use"])),
+        errors=_errors(await conn.fetch(QUERIES["attempt_errors"])),
+        has_clicks=await conn.fetchval(QUERIES["has_clicks"]),
     )
+
+
+def _errors(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """The most common error by country and provider. Rows of one country may differ in its spelling."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for row in rows:
+        errors = counts.setdefault((canonical(row["country"]), row["provider"]), Counter())
+        errors[error_in(row["error"])] += row["traces"]
+    return {key: errors.most_common(1)[0][0] for key, errors in counts.items()}
+
+
+async def read_out(conn: Connection) -> dict[str, dict[str, tuple[int, int]]]:
+    """A unit of work: Figures.out by the rows."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for row in await conn.fetch(QUERIES["ips_out"]):
+        of_country = found.setdefault(canonical(row["country"]), {})
+        failed, others = of_country.get(row["provider"], (0, 0))
+        of_country[row["provider"]] = (failed + row["failed"], others + row["others"])
+    return found
 
 
 async def read_active(conn: Connection) -> dict[str, int]:
@@ -99,6 +125,11 @@ def _node(row: Mapping[str, Any], now_s: float) -> NodeFact:
         ips=row["ips"],
         settings=settings,
     )
+
+
+def _odd(rows: Iterable[Mapping[str, Any]]) -> tuple[OddCountry, ...]:
+    odd = (row for row in rows if not is_country(canonical(row["country"])))
+    return tuple(OddCountry(row["country"], row["ips"], tuple(row["offers"])) for row in odd)[:ODD_COUNTRIES_MAX]
 
 
 def _peaks(rows: Iterable[Mapping[str, Any]]) -> dict[str, Peak]:

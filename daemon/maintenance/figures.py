@@ -4,14 +4,16 @@
 their canonical names. Instants are seconds on the wall clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from daemon.maintenance.tally import LastMinute
+from daemon.nodes.figures import AttemptFigures
 from daemon.pool.messages import Counts
 
 NO_CLICKS = LastMinute(0, 0, {}, None, None)
+NAMES_MAX = 3
 POOL = ""  # all countries together, for rows without figures by country
 
 
@@ -26,7 +28,8 @@ class Advice:
     """One piece of advice for the operator.
 
     `numbers`: the figures that met the rule, with the unit last in each name. `command`: what to run or set next.
-    `about`: the country, provider or offer that the advice concerns, if it concerns one.
+    `about` tells advice of one code apart. `country`, `offer`, `provider`: where, if it is one. `count`: how many IPs,
+    clicks, traces or rows, `of` out of how many. `error`: the most common one, if known.
     """
 
     code: str
@@ -36,6 +39,12 @@ class Advice:
     numbers: dict[str, float]
     command: str | None
     about: str = ""
+    country: str | None = None
+    offer: str | None = None
+    provider: str | None = None
+    count: int | None = None
+    of: int | None = None
+    error: str | None = None
 
     def line(self) -> str:
         """The advice as one line of text."""
@@ -145,6 +154,15 @@ class NodeFact:
 
 
 @dataclass(frozen=True, slots=True)
+class OddCountry:
+    """A country that ISO 3166 does not have: how many IPs have it, and the names of the offers that have it."""
+
+    country: str
+    ips: int = 0
+    offers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Figures from the tables. `set_aside`: rows of ip_rotation_pool that are never leased.
 
@@ -153,7 +171,8 @@ class Evidence:
     `samples`: of the last ten minutes and a little more. `gave_up`: the last hour's clicks that fell back at their
     deadline. `barely_rested`: traces whose IP had rested for at most 1.5 cooldowns; `well_rested`: traces whose IP had
     rested for at least three cooldowns, or was new. `connections_max`: how many connections PostgreSQL accepts from
-    others than superusers.
+    others than superusers. `errors`: the last hour's most common one through the IPs of a country and a provider.
+    `has_clicks`: a click has come once.
     """
 
     samples: tuple[Sample, ...] = ()
@@ -170,6 +189,9 @@ class Evidence:
     connections_max: int | None = None
     nodes: tuple[NodeFact, ...] = ()
     nobodys_ips: int = 0
+    odd_countries: tuple[OddCountry, ...] = ()
+    errors: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    has_clicks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +204,24 @@ class Hindrance:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """Why a provider itself seems to fail, in which country, and how many failures quarantined no IP for that."""
+
+    why: str
+    country: str | None = None
+    spared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """`active`: traces that have an IP or wait for one, by country. `interval_s`: the time between two samples.
 
-    By provider: `suspects`, the reason why the provider itself seems to fail; `refusals`, the number of traces whose
-    login was refused recently, 0 if logins are accepted again.
+    By provider: `suspects`, which seem to fail themselves; `refusals`, the number of traces whose login was refused
+    recently, 0 if logins are accepted again.
+
+    `offers`: the names of the active offers by country. `out`: by country and provider, failed IPs and other IPs whose
+    last trace failed by the IP's fault. `attempts`: where attempts failed in the last minutes. `default_country`: the
+    setting trace.default_country.
 
     `entries_refused`: entries of the journal that PostgreSQL refused, and that are kept. `connections`: those that all
     nodes may open to PostgreSQL, of `nodes` nodes.
@@ -197,7 +232,10 @@ class Figures:
     active: Mapping[str, int] = field(default_factory=dict)
     clicks: LastMinute = NO_CLICKS
     evidence: Evidence = Evidence()
-    suspects: Mapping[str, str] = field(default_factory=dict)
+    offers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    out: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
+    attempts: tuple[AttemptFigures, ...] = ()
+    suspects: Mapping[str, Suspect] = field(default_factory=dict)
     refusals: Mapping[str, int] = field(default_factory=dict)
     prices_per_gb: Mapping[str, float] = field(default_factory=dict)
     deadline_s: float = 10.0
@@ -207,3 +245,15 @@ class Figures:
     entries_refused: int = 0
     connections: int = 0
     nodes: int = 1
+    default_country: str = ""
+
+    def error(self, country: str, provider: str) -> str | None:
+        """The most common error of the last minutes, else of the last hour."""
+        recent = (one.error for one in self.attempts if (one.country, one.provider) == (country, provider))
+        return next(recent, None) or self.evidence.errors.get((country, provider))
+
+
+def names(several: Sequence[str]) -> str:
+    """The first names of a list: "a, b, c and 2 more"."""
+    more = f" and {len(several) - NAMES_MAX} more" if len(several) > NAMES_MAX else ""
+    return ", ".join(several[:NAMES_MAX]) + more

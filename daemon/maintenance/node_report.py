@@ -15,7 +15,7 @@ from daemon.clock import Moment
 from daemon.maintenance.provider_figures import provider_figures
 from daemon.maintenance.tally import LastMinute, Tally, together
 from daemon.nodes.cluster import Cluster, Counted, cluster_of, counted, known
-from daemon.nodes.figures import CountryFigures, CurveFigures, Hindered, NodeFigures
+from daemon.nodes.figures import AttemptFigures, CountryFigures, CurveFigures, Hindered, NodeFigures
 from daemon.nodes.identity import NodeStatus
 from daemon.nodes.peers import Peer, Peers
 from daemon.pool.messages import Counts
@@ -71,6 +71,7 @@ class NodeReport:
     load: Callable[[], Load] = Load
     count_backlog: Callable[[], int] = int
     curves: Callable[[], CurveFigures] = CurveFigures
+    attempts: Callable[[], tuple[AttemptFigures, ...]] = tuple
     started_s: float = field(default_factory=trio.current_time)
     _backlog: int = field(default=0, init=False)
 
@@ -110,6 +111,7 @@ class NodeReport:
             settings=agreed_settings(settings),
             connections=settings.database.connections_max + EXTRA_CONNECTIONS,
             curves=self.curves(),
+            attempts=self.attempts(),
         )
 
     def own_peer(self) -> Peer:

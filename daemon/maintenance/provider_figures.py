@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from daemon.maintenance.figures import Suspect
 from daemon.nodes.figures import ProviderFigures
 from daemon.trace.provider_health import Health, ProviderHealth, ProviderRecord, ProviderStatus
 
@@ -22,12 +23,17 @@ def _figures(record: ProviderRecord, now_s: float) -> ProviderFigures:
         idle_s=int(max(0.0, now_s - record.traced_s)),
         accepted=record.accepted,
         why=record.why if status.state is Health.SUSPECTED else "",
+        country=record.spared_in if status.state is Health.SUSPECTED else "",
     )
 
 
-def suspects(providers: Mapping[str, ProviderFigures]) -> dict[str, str]:
-    """The suspected providers, each with the reason."""
-    return {name: one.why for name, one in providers.items() if one.state == Health.SUSPECTED}
+def suspects(providers: Mapping[str, ProviderFigures]) -> dict[str, Suspect]:
+    """The suspected providers."""
+    return {
+        name: Suspect(one.why, one.country or None, one.spared)
+        for name, one in providers.items()
+        if one.state == Health.SUSPECTED
+    }
 
 
 def refusals(providers: Mapping[str, ProviderFigures]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
+from daemon.countries import ALIASES
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice
@@ -125,6 +126,7 @@ async def run_once(
     removed = await _in_batches(database, "remove_old_traces", rows, settings.maintenance.retention_days)
     statistics = await database.work(_record_statistics, queued, settings.maintenance.interval_s, node_id, is_scheduled)
     await database.fetch("record_clicks")
+    await database.fetch("remove_old_forget_requests")
     unhealthy = await database.fetch("unhealthy_ips", UNHEALTHY_NAMED_MAX)
     return Report(
         overdue_ips=overdue_ips,
@@ -158,5 +160,5 @@ async def _record_statistics(
         claimed = await conn.fetchrow(QUERIES["claim_round"], STATISTICS, interval_s, node_id, False)
         if is_scheduled and not claimed["is_mine"]:
             return {}
-    row = dict(await conn.fetchrow(QUERIES["record_statistics"], queued))
+    row = dict(await conn.fetchrow(QUERIES["record_statistics"], queued, json.dumps(dict(ALIASES))))
     return row | {"country_breakdown": json.loads(row["country_breakdown"])}

@@ -10,14 +10,23 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from daemon.nodes.figures import MINUTE_S, ClickFigures, CountryFigures, Hindered, NodeFigures, ProviderFigures
+from daemon.nodes.figures import (
+    MINUTE_S,
+    AttemptFigures,
+    ClickFigures,
+    CountryFigures,
+    FallenOffer,
+    Hindered,
+    NodeFigures,
+    ProviderFigures,
+)
 from daemon.nodes.peers import Peer, Peers
 from daemon.nodes.waits import added
 
 STALE_S = 5.0
 GOOD = "ok"  # the health of a provider without trouble
 
-SUMMED = [name for name in CountryFigures.__struct_fields__ if name != "sent"]
+SUMMED = [name for name in CountryFigures.__struct_fields__ if name not in ("sent", "out")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,10 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """`nodes`: those whose figures count. `hindered`: with the node's name. `connections`: of all nodes, at most."""
+    """`nodes`: those whose figures count. `hindered`: with the node's name. `connections`: of all nodes, at most.
+
+    `attempts`: one record for each country and provider.
+    """
 
     nodes: tuple[Counted, ...]
     countries: Mapping[str, CountryFigures]
@@ -47,6 +59,7 @@ class Cluster:
     providers: Mapping[str, ProviderFigures]
     hindered: tuple[tuple[str, Hindered], ...]
     connections: int
+    attempts: tuple[AttemptFigures, ...] = ()
 
 
 def known(peers: Peers, own: Peer | None, now_s: float) -> tuple[Counted, ...]:
@@ -94,8 +107,10 @@ def cluster_of(nodes: tuple[Counted, ...]) -> Cluster:
     figures = [one.peer.figures for one in nodes]
     alive = [one.peer.figures for one in nodes if one.peer.leases and one.age_s <= MINUTE_S]
     fallbacks: Counter[str] = Counter()
+    marked: Counter[str] = Counter()
     for each in alive:
         fallbacks.update(each.clicks.fallbacks)
+        marked.update(each.clicks.marked)
     return Cluster(
         nodes=nodes,
         countries=_countries(nodes),
@@ -104,6 +119,8 @@ def cluster_of(nodes: tuple[Counted, ...]) -> Cluster:
             dict(fallbacks.most_common()),
             added(each.clicks.waits for each in alive),
             sum(each.clicks.background for each in alive),
+            _fallen(alive),
+            dict(marked),
         ),
         clicks_per_s=sum(each.clicks_per_s for each in alive),
         clicks_waiting=sum(each.clicks_waiting for each in alive),
@@ -113,6 +130,7 @@ def cluster_of(nodes: tuple[Counted, ...]) -> Cluster:
         providers=_providers(alive),
         hindered=tuple((one.peer.name, held) for one in nodes if one.peer.leases for held in one.peer.figures.hindered),
         connections=sum(one.peer.figures.connections for one in nodes if one.peer.leases),
+        attempts=_attempts(alive),
     )
 
 
@@ -121,7 +139,7 @@ def owned(peer: Peer) -> Mapping[str, CountryFigures]:
     if peer.leases:
         return peer.figures.countries
     return {
-        country: CountryFigures(cooldown=ips.healthy, failed=ips.failed)
+        country: CountryFigures(cooldown=ips.healthy, failed=ips.failed, out=ips.out)
         for country, ips in peer.figures.countries.items()
     }
 
@@ -136,7 +154,39 @@ def _countries(nodes: Iterable[Counted]) -> dict[str, CountryFigures]:
 
 
 def _sum(one: CountryFigures, other: CountryFigures) -> CountryFigures:
-    return CountryFigures(**{name: getattr(one, name) + getattr(other, name) for name in SUMMED})
+    out = dict(one.out)
+    for provider, (failed, others) in other.out.items():
+        before = out.get(provider, (0, 0))
+        out[provider] = (before[0] + failed, before[1] + others)
+    return CountryFigures(**{name: getattr(one, name) + getattr(other, name) for name in SUMMED}, out=out)
+
+
+def _fallen(figures: Iterable[NodeFigures]) -> tuple[FallenOffer, ...]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for each in figures:
+        for fallen in each.clicks.fallen:
+            counts[fallen.offer, fallen.country] += fallen.fallbacks
+    return tuple(FallenOffer(*key, count) for key, count in counts.most_common())
+
+
+def _attempts(figures: Iterable[NodeFigures]) -> tuple[AttemptFigures, ...]:
+    found: dict[tuple[str, str], AttemptFigures] = {}
+    for each in figures:
+        for one in each.attempts:
+            other = found.get((one.country, one.provider))
+            found[one.country, one.provider] = one if other is None else _joint(one, other)
+    return tuple(found.values())
+
+
+def _joint(one: AttemptFigures, other: AttemptFigures) -> AttemptFigures:
+    error, errors = one.error, one.errors
+    if other.error == error:
+        errors += other.errors
+    elif other.errors > errors:
+        error, errors = other.error, other.errors
+    return one._replace(
+        attempts=one.attempts + other.attempts, failed=one.failed + other.failed, error=error, errors=errors
+    )
 
 
 def _providers(figures: Iterable[NodeFigures]) -> dict[str, ProviderFigures]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from daemon.nodes.balance import MOVED_S, Given
-from daemon.nodes.figures import NO_COUNTRY_FIGURES, SOON_S, CountryFigures, Sent
+from daemon.nodes.figures import NO_COUNTRY_FIGURES, SOON_S, CountryFigures, Sent, largest
 from daemon.nodes.others import NO_OTHERS, Others
 from daemon.pool.messages import PoolView, SetElsewhere
 
@@ -109,6 +109,7 @@ class Exchange:
             broken=view.broken,
             soon=int(view.rested_s is not None and view.rested_s <= now_s + SOON_S),
             sent=sent,
+            out=largest(view.failing),
         )
 
     def elsewhere(self, me: UUID, own: CountryFigures, others: Others, now_s: float) -> SetElsewhere:

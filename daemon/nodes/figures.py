@@ -1,6 +1,8 @@
 """The figures of one node, which it writes to its row in `nodes` with each renewal. Pure."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
@@ -10,6 +12,7 @@ from daemon.nodes.waits import Waits
 
 MINUTE_S = 60.0
 SOON_S = 3.0
+LISTED_MAX = 10  # providers of a country, offers with fallbacks, providers with failed attempts
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True):
@@ -25,7 +28,8 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     `waiting`: requests that wait for an IP. `wanted_per_s`: new requests per second, also refused ones, smoothed over
     about 30 s. `missed`: requests of the last seconds that got no IP. `broken`: failed IPs that count towards the limit
     of states.Quarantine. `soon`: 1 if the next rest ends within SOON_S. `adopted`: how many IPs have joined since the
-    node started. `sent`: gifts that the receiver's figures may lack, by receiver.
+    node started. `sent`: gifts that the receiver's figures may lack, by receiver. `out`: failed IPs, and other IPs
+    whose last trace failed by the IP's fault, by provider.
     """
 
     available: int = 0
@@ -39,6 +43,7 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     soon: int = 0
     adopted: int = 0
     sent: dict[UUID, Sent] = {}
+    out: dict[str, tuple[int, int]] = {}
 
     @property
     def healthy(self) -> int:
@@ -49,16 +54,28 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.healthy + self.failed
 
 
-class ClickFigures(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answered clicks of the last minute; `fallbacks` by reason.
+@dataclass(frozen=True, slots=True)
+class FallenOffer:
+    """An offer's clicks of the last minute that fell back. `country`: the offer's; empty if no offer has the name."""
 
-    `background`: clicks that were answered at once, and are not among `clicks`.
+    offer: str
+    country: str
+    fallbacks: int
+
+
+class ClickFigures(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answered clicks of the last minute; `fallbacks` by reason, and `fallen` by offer, the most first.
+
+    `background`: clicks that were answered at once, and are not among `clicks`. `marked`: requests that were no clicks
+    of their own, by the kind of their hit.
     """
 
     resolved: int = 0
     fallbacks: dict[str, int] = {}
     waits: Waits = Waits()
     background: int = 0
+    fallen: tuple[FallenOffer, ...] = ()
+    marked: dict[str, int] = {}
 
     @property
     def clicks(self) -> int:
@@ -80,7 +97,7 @@ class ProviderFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     """A provider's health as this node's traces show it, see trace/provider_health.py.
 
     `since`: the wall clock's time, in ISO 8601. `idle_s`: since the last trace. `accepted`: a trace has succeeded since
-    `since`. `why`: the reason for the health `suspected`.
+    `since`. `why`: the reason for the health `suspected`; `country`: where.
     """
 
     state: str
@@ -91,6 +108,21 @@ class ProviderFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     idle_s: int = 0
     accepted: bool = False
     why: str = ""
+    country: str = ""
+
+
+class AttemptFigures(NamedTuple):
+    """The last minutes' attempts through a provider's IPs of a country, see maintenance/attempts.py.
+
+    `failed`: by the fault of the IP or of the provider. `error`: the most common one, of `errors` attempts.
+    """
+
+    country: str
+    provider: str
+    attempts: int
+    failed: int
+    error: str
+    errors: int
 
 
 class Hindered(NamedTuple):
@@ -108,7 +140,7 @@ class NodeFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     requests without an IP. `backlog`: entries that PostgreSQL does not have yet, -1 if the disk cannot be read;
     `refused`: entries that PostgreSQL refused and that are kept. `filling`: queues that are at least half full, with
     length and limit. `connections`: to PostgreSQL, at most. `settings`: those that must be the same on all nodes, by
-    their keys.
+    their keys. `attempts`: where attempts failed in the last minutes.
     """
 
     countries: dict[str, CountryFigures] = {}
@@ -126,6 +158,7 @@ class NodeFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     settings: dict[str, float] = {}
     connections: int = 0
     curves: CurveFigures = CurveFigures()
+    attempts: tuple[AttemptFigures, ...] = ()
 
     @property
     def clicks_per_s(self) -> float:
@@ -138,6 +171,13 @@ NO_COUNTRY_FIGURES = CountryFigures()
 NO_FIGURES = NodeFigures()
 ENCODER = msgspec.json.Encoder()
 DECODER = msgspec.json.Decoder(NodeFigures)
+
+
+def largest(out: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """At most LISTED_MAX providers: operators may fill the column with any text."""
+    if len(out) <= LISTED_MAX:
+        return dict(out)
+    return dict(sorted(out.items(), key=lambda item: -sum(item[1]))[:LISTED_MAX])
 
 
 def decoded(figures: str | bytes | None) -> NodeFigures:

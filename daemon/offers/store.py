@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
 from daemon.offers.model import HANDOVERS_MAX
-from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS, OfferFields, with_fields
+from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS, OfferFields, check_country_urls, with_fields
 
 _STORED = ", ".join((*SETTINGS, "created_at", "updated_at"))
 
@@ -52,6 +52,7 @@ async def add_offers(conn: Connection, offers: Sequence[OfferFields], update: bo
         )
         results.append(await conn.fetchval(statement, *given.values()))
     await _check_handovers(conn, {offer.offer_name for offer in offers if offer.paused_to})
+    await _check_country_urls(conn, offers)
     return Stored(added=results.count(True), updated=results.count(False), skipped=results.count(None))
 
 
@@ -110,6 +111,7 @@ async def update_offers(
     statement = f"update offers set {nulls}{_changes(given)} where offer_name = any($1::text[]) returning offer_name"  # noqa: S608
     found = sorted(row["offer_name"] for row in await conn.fetch(statement, list(names), *values))
     await _check_handovers(conn, set(found) if changes.paused_to else set())
+    await _check_country_urls(conn, [replace(changes, offer_name=name) for name in found])
     return found
 
 
@@ -127,6 +129,21 @@ async def find_offer_names(conn: Connection, keys: Sequence[str]) -> dict[str, s
 
 async def delete_offers(conn: Connection, names: Sequence[str]) -> None:
     await conn.execute("delete from offers where offer_name = any($1::text[])", list(names))
+
+
+async def _check_country_urls(conn: Connection, offers: Iterable[OfferFields]) -> None:
+    """Raises BadInput as `check_country_urls`, by the rows after the change."""
+    changed = [o.offer_name for o in offers if o.country_urls or o.target_country or o.countries is not None]
+    rows = await conn.fetch(
+        "select offer_name, country_urls, array_prepend(target_country, countries) as countries from offers"
+        " where offer_name = any($1) and country_urls is not null",
+        changed,
+    )
+    for row in rows:
+        try:
+            check_country_urls(json.loads(row["country_urls"]), row["countries"])
+        except BadInput as e:
+            raise BadInput(f"offer {row['offer_name']!r}: {e}", field="country_urls") from None
 
 
 async def changed_offer(

@@ -267,7 +267,7 @@ class PoolView(msgspec.Struct, frozen=True):
 
     Since the daemon started: `leases` granted, leases `asked` for (without checks), and `missed` for lack of an IP, IPs
     `adopted` and `given` (by receiver), Give messages (`gives`). `broken`: see Quarantine. `elsewhere`: of other nodes.
-    `rested_s`: when the next rest ends; None: no IP rests.
+    `rested_s`: when the next rest ends; None: no IP rests. `failing`: see failing.py.
     """
 
     counts: Counts
@@ -282,6 +282,7 @@ class PoolView(msgspec.Struct, frozen=True):
     broken: int = 0
     elsewhere: SetElsewhere = NOTHING_ELSEWHERE
     rested_s: float | None = None
+    failing: Mapping[str, tuple[int, int]] = {}
 
     @property
     def country_counts(self) -> Counts:

@@ -67,7 +67,8 @@ class Pool(Stock):
     def view(self, *, starts_over: bool = False) -> PoolView:
         giving, broken = self.giving, self.quarantine.broken
         return PoolView(self.counts(), self.leases, self.rules, starts_over, self.asked, self.missed, self.adopted,
-                        giving.handled, giving.totals, broken, self.elsewhere, self._rests.first_s())  # fmt: skip
+                        giving.handled, giving.totals, broken, self.elsewhere, self._rests.first_s(),
+                        self.failing.by_provider)  # fmt: skip
 
     def counts(self) -> Counts:
         available, locked, cooldown, failed, _ = self._by_status.values()  # in the order of Status

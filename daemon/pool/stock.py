@@ -8,6 +8,7 @@ from operator import attrgetter
 from uuid import UUID
 
 from daemon.clock import Moment
+from daemon.pool.failing import Failing
 from daemon.pool.giving import Giving
 from daemon.pool.messages import NOTHING_ELSEWHERE, Decision
 from daemon.pool.prospects import Prospects
@@ -34,6 +35,7 @@ class Stock:
         self.elsewhere = NOTHING_ELSEWHERE
         self.giving = Giving(rests.given)
         self.quarantine = Quarantine()
+        self.failing = Failing()
         self._by_status = dict.fromkeys(Status, 0)
         self._rested = IpHeap(self.ips, Status.AVAILABLE, attrgetter("last_used_s"))
         self._locks = IpHeap(self.ips, Status.LOCKED, attrgetter("locked_until_s"))
@@ -89,6 +91,7 @@ class Stock:
         elif not fit:
             self._step(ip, Occurrence(Event.MARKED_FAILED, now.tick_s), now, decision)
             return
+        self.failing.note(ip)
         decision.entries.append(ip_changed(ip, "edited", now))  # the row gets the pool's state again
 
     def _relocate(self, ip: Ip, row: Ip, now: Moment) -> None:
@@ -105,6 +108,7 @@ class Stock:
         move(ip, occurrence, self.rules)
         self._by_status[before] -= 1
         self.quarantine.note(ip, self.rules)
+        self.failing.note(ip)
         self._prospects.note(ip)
         if ip.status is Status.GONE:
             self.rests.departs(ip, self.rules)
@@ -137,6 +141,7 @@ class Stock:
         self.ips[ip.id] = ip
         self._by_status[ip.status] += 1
         self.quarantine.note(ip, self.rules)
+        self.failing.note(ip)
         self._prospects.note(ip)
         self._file(ip)
 

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from daemon.clock import Moment
 from daemon.journal.entries import IpTraffic, TraceFinished, Traffic
 from daemon.pool.messages import Lease, NoIPAvailable
-from daemon.trace.jobs import Finished, TraceJob, TraceTotals
+from daemon.trace.jobs import OUT_OF_TIME, Finished, TraceJob, TraceTotals
 from daemon.trace.traffic_costs import priced
 from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, Landed
@@ -151,7 +151,7 @@ class Attempts:
     def _status(self) -> str:
         if (failure := self._failure) is None:
             return "completed"
-        return "timeout" if failure.reason == "trace_timeout" else "failed"
+        return "timeout" if failure.reason in ("trace_timeout", OUT_OF_TIME) else "failed"
 
 
 def without_ip(job: TraceJob, answer: NoIPAvailable | None, now: Moment) -> TraceFinished:
@@ -168,4 +168,5 @@ def without_ip(job: TraceJob, answer: NoIPAvailable | None, now: Moment) -> Trac
 
 def never_attempted(request_id: UUID, now: Moment, reason: str, why: str, total_ms: int = 0) -> TraceFinished:
     """The row of a trace that ended without an attempt."""
-    return TraceFinished(request_id, "failed", now.wall_s, None, {}, (), why, None, total_ms, 0, 0, reason=reason)
+    status = "timeout" if reason == OUT_OF_TIME else "failed"
+    return TraceFinished(request_id, status, now.wall_s, None, {}, (), why, None, total_ms, 0, 0, reason=reason)

@@ -6,74 +6,78 @@ Their rows are the queue, so they survive a restart: traces that were under way 
 before it traces the URL, so that all nodes can work on one queue. The rows of a node that is lost start again too, see
 maintenance/rounds.py. A click never waits for a batch trace: none starts that would raise a country's utilisation, on
 this node or on all nodes together, to `pool.batch_below_percent` (a background click's: to
-`pool.background_below_percent`), and at most half of the workers have one.
+`pool.background_below_percent`), and at most half of the workers have one. Rows with `starts_now` begin ahead of the
+first of these rules, as soon as an IP is free.
+
+A row whose `timeout_at` has passed ends, and so does its trace. To cancel a trace is to let its time pass, so that any
+node can cancel any trace (batch_rows.py). Traces that can never begin end with an error (batch_queue.py).
 """
 
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 import trio
 from msgspec import json
 
 from daemon.clock import Moment
-from daemon.countries import canonical
-from daemon.database.postgres import Connection, Database
-from daemon.database.queries import QUERIES
+from daemon.countries import canonical, names_of
+from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Recorder
 from daemon.offers.model import Offer
 from daemon.pool.directory import PoolHandle
-from daemon.pool.messages import Counts, Elsewhere
+from daemon.pool.messages import NO_COUNTS, Counts, Elsewhere
 from daemon.settings.live import LiveSettings
 from daemon.trace.attempts import never_attempted
+from daemon.trace.batch_queue import (
+    AHEAD,
+    ALONE,
+    BACKGROUND,
+    QUEUED,
+    Lane,
+    WaitingTraces,
+    Which,
+    never,
+    room,
+    wait_of,
+    waiting_traces,
+)
+from daemon.trace.batch_rows import CHANNEL
 from daemon.trace.dispatch import Dispatcher, JobRequest
-from daemon.trace.jobs import BACKGROUND_PRIORITY, BATCH_PRIORITY, Finished, Started, TraceUpdate
+from daemon.trace.jobs import (
+    BACKGROUND_PRIORITY,
+    BATCH_PRIORITY,
+    CANCELLED,
+    OUT_OF_TIME,
+    Finished,
+    Started,
+    TraceUpdate,
+)
+from daemon.trace.walk.hops import GaveUp
 from daemon.trace.walk.steps import Identity
+from daemon.trace.walk.verdicts import Verdict
 from daemon.troubles import Troubles
 
-CHANNEL = "tracepool_traces"
 TICK_S = 1.0  # while rows wait for IPs
 PAUSE_S = 0.1  # between two queries, however often rows are announced
 CHECK_S = 15.0  # the poll interval, in case a NOTIFY was lost
 RETRY_S = 2.0
-LAST_PRIORITY = 9
 WORKERS_SHARE = 0.5
+COUNT_REST = 20  # how many times as long as a count the next one waits
 FILLING = "beginning batch traces"
+LATE = "not traced within the time that was given for it"
+NO_POOL = {"no_ips": "no_pool"}  # reasons that clicks have too
 REFUSED_ROWS_MAX = 500  # of one query
-COPY_BATCH_ROWS = 5_000
 
 log = structlog.get_logger("daemon.trace")
 
 
-ALONE = Elsewhere()
-
-
-def room(counts: Counts, beginning: int, below_percent: float, elsewhere: Elsewhere = ALONE) -> int:
-    """How many more batch traces may start in a country where `beginning` have no IP yet. Pure.
-
-    The utilisation, (locked + cooldown) / healthy, of this node and of all nodes stays below `below_percent`. Where the
-    node has too few IPs for that but uses none, it may start one, if the nodes before it leave room for it.
-    """
-    others = elsewhere.counts
-    if counts.waiting or others.waiting:
-        return 0
-    healthy, used = counts.total - counts.failed, counts.locked + counts.cooldown + beginning
-    here = _unused_below(healthy, used, below_percent)
-    in_all = _unused_below(
-        healthy + others.total - others.failed, used + others.locked + others.cooldown, below_percent
-    )
-    if not used and elsewhere.before < in_all:
-        here = max(1, here)
-    return max(0, min(here, in_all, counts.available - beginning))
-
-
-def _unused_below(healthy: int, used: int, below_percent: float) -> int:
-    return math.ceil(healthy * below_percent / 100) - 1 - used
+EndTrace = Callable[[UUID, GaveUp], None]
 
 
 @dataclass(eq=False, repr=False)
@@ -83,6 +87,7 @@ class Batch:
     `_restarted`: the traces that an earlier run of the node had under way. `beginning`: traces under way without an IP
     yet, by country. `_without_ip`: claimed traces that got no IP. `_elsewhere(country)`: the IPs of the other nodes. A
     node that may not lease now leaves the rows to the others. `_offer_of(id)`: the settings of a background click.
+    `_end(request_id, why)` ends a trace that is under way. `_queue`: the rows by country, as they were read last.
     """
 
     _database: Database
@@ -96,14 +101,47 @@ class Batch:
     _elsewhere: Callable[[str], Elsewhere] = lambda country: ALONE
     _may_lease: Callable[[], bool] = lambda: True
     _offer_of: Callable[[UUID], Offer | None] = lambda offer_id: None
+    _end: EndTrace = lambda request_id, why: None
     _wake: trio.Event = field(default_factory=trio.Event, init=False)
     _restarted: bool = field(default=False, init=False)
     beginning: Counter[str] = field(default_factory=Counter, init=False)
     under_way: set[UUID] = field(default_factory=set, init=False)
     _without_ip: set[UUID] = field(default_factory=set, init=False)
+    _queue: Sequence[Mapping[str, Any]] = field(default=(), init=False)
+    _count_at_s: float = field(default=float("-inf"), init=False)
 
     def wake(self) -> None:
         self._wake.set()
+
+    def waiting(self) -> list[WaitingTraces]:
+        """The queue by country, with the reason why traces wait."""
+        return [self._waiting(row) for row in self._queue]
+
+    def _waiting(self, row: Mapping[str, Any]) -> WaitingTraces:
+        lane = self._lane(row["country"])
+        return waiting_traces(row, wait_of(lane, ahead=row["ahead"] == row["waiting"]))
+
+    def _lane(self, country: str) -> Lane:
+        """Of the pool that serves the country."""
+        settings, pool = self._live.current, self._dispatcher.pool_of(country)
+        name = canonical(country) if pool is None else pool.country
+        own = NO_COUNTS if pool is None else pool.view.counts
+        failing = {} if pool is None else pool.view.failing
+        return Lane(
+            country=name,
+            counts=own + self._elsewhere(name).counts,
+            below_percent=settings.pool.batch_below_percent,
+            beginning=self.beginning[name],
+            workers=self._workers,
+            workers_left=self._workers - len(self.under_way),
+            may_lease=self._may_lease(),
+            database_answers=not any(trouble.activity == FILLING for trouble in self._troubles),
+            provider=max(failing, key=lambda one: sum(failing[one]), default=""),
+        )
+
+    @property
+    def _workers(self) -> int:
+        return math.ceil(self._live.current.trace.workers * WORKERS_SHARE)
 
     async def run(self) -> None:
         """Runs until cancelled. While PostgreSQL is away the rows wait."""
@@ -137,7 +175,7 @@ class Batch:
                 await trio.sleep(RETRY_S)
 
     async def _fill(self) -> bool:
-        """Dispatches the traces that may start now; True if more are waiting."""
+        """Dispatches the traces that may start now; True if traces wait or are under way."""
         running = frozenset(self.under_way)  # those that end now may be missing in PostgreSQL
         await self._flush()
         if not self._restarted:
@@ -146,37 +184,70 @@ class Batch:
         if released := set(self._without_ip):
             await self._database.fetch("release_batch_traces", self._node_id, list(released))
             self._without_ip -= released
-        if not self._may_lease():
-            return False
-        more = False
-        for row in await self._database.fetch("batch_countries", self._node_id):
-            more |= await self._fill_from(row["target_country"], row["priority"], running)
-        return more
+        await self._end_late()
+        waits = False
+        if self._may_lease():
+            for row in await self._database.fetch("batch_countries", self._node_id):
+                waits |= await self._fill_from(row["target_country"], row["priority"], row["ahead"], running)
+        await self._count()
+        return waits or bool(self._queue or self.under_way)
 
-    async def _fill_from(self, country: str, first_priority: int, running: frozenset[UUID]) -> bool:
+    async def _count(self) -> None:
+        """Reads the queue's length, at most a twentieth of the time: there may be a million rows."""
+        began_s = trio.current_time()
+        if began_s >= self._count_at_s:
+            self._queue = await self._database.fetch("batch_queue")
+            self._count_at_s = trio.current_time() + COUNT_REST * (trio.current_time() - began_s)
+
+    async def _end_late(self) -> None:
+        """Ends the traces whose time has passed: those that no node has, and this node's."""
+        await self._database.fetch("end_late_batch_traces", LATE, REFUSED_ROWS_MAX)
+        late = await self._database.fetch("late_batch_traces", list(self.under_way)) if self.under_way else ()
+        for row in late:
+            if row["request_id"] in self.under_way:
+                cancelled = row["reason"] == CANCELLED
+                verdict, reason = (Verdict.OPERATOR, CANCELLED) if cancelled else (Verdict.LIMIT, OUT_OF_TIME)
+                self._end(row["request_id"], GaveUp(verdict, reason, row["error_message"] or LATE))
+
+    async def _fill_from(self, country: str, first_priority: int, has_ahead: bool, running: frozenset[UUID]) -> bool:
+        """True if traces of background clicks may be waiting."""
         pool = self._dispatcher.pool_of(country)
         is_here = pool is not None and pool.country == canonical(country) and pool.view.counts.total > 0
         if not is_here and self._elsewhere(canonical(country)).counts.total:
             return False  # the nodes that have these IPs take the rows
-        if pool is None:
-            return await self._refuse(country, running)
-        percents = self._live.current.pool
-        if first_priority <= BACKGROUND_PRIORITY and await self._begin(
-            pool, country, BACKGROUND_PRIORITY, percents.background_below_percent, running
+        lane, below = self._lane(country), self._live.current.pool.background_below_percent
+        if (
+            pool is not None
+            and first_priority <= BACKGROUND_PRIORITY
+            and await self._begin(pool, country, BACKGROUND, self._room(pool, below, least=below > 0), running)
         ):
             return True
-        return await self._begin(pool, country, LAST_PRIORITY, percents.batch_below_percent, running)
+        for which in (AHEAD, QUEUED) if has_ahead else (QUEUED,):
+            if never(lane, ahead=which.ahead):
+                await self._refuse(lane, country, running, which)
+            elif pool is not None:
+                free = self._room_ahead(pool) if which.ahead else self._room(pool, lane.below_percent)
+                await self._begin(pool, country, which, free, running)
+        return False
 
-    async def _begin(
-        self, pool: PoolHandle, country: str, last_priority: int, below_percent: float, running: frozenset[UUID]
-    ) -> bool:
-        """Dispatches traces up to a priority; True if more may be waiting."""
-        free = room(pool.view.counts, self.beginning[pool.country], below_percent, self._elsewhere(pool.country))
-        workers = math.ceil(self._live.current.trace.workers * WORKERS_SHARE) - len(self.under_way)
-        most = min(free, workers)
+    def _room(self, pool: PoolHandle, below_percent: float, *, least: bool = False) -> int:
+        counts, beginning = pool.view.counts, self.beginning[pool.country]
+        return room(counts, beginning, below_percent, self._elsewhere(pool.country), least=int(least))
+
+    def _room_ahead(self, pool: PoolHandle) -> int:
+        """As many as there are free IPs; without one, a single trace waits for the next IP, behind all clicks."""
+        view, beginning = pool.view, self.beginning[pool.country]
+        if (free := view.counts.available - view.counts.waiting - beginning) > 0:
+            return free
+        by_s = self._now().tick_s + self._live.current.click.deadline_s - 1
+        return int(not beginning and view.rested_s is not None and view.rested_s < by_s)
+
+    async def _begin(self, pool: PoolHandle, country: str, which: Which, free: int, running: frozenset[UUID]) -> bool:
+        """Dispatches traces; True if more may be waiting."""
+        most = min(free, self._workers - len(self.under_way))
         if most <= 0:
             return True
-        rows = await self._claim(country, running, last_priority, most)
+        rows = await self._claim(country, running, which, most)
         for place, row in enumerate(rows):
             listener = _BatchListener(self, row["request_id"], pool.country)
             if not self._dispatcher.dispatch_batch(self._request(row, country), pool, listener, row["priority"]):
@@ -199,24 +270,27 @@ class Batch:
         )
 
     async def _claim(
-        self, country: str, running: frozenset[UUID], last_priority: int, rows_max: int
+        self, country: str, running: frozenset[UUID], which: Which, rows_max: int
     ) -> Sequence[Mapping[str, Any]]:
         excluded = list(running | self.under_way)
-        return await self._database.fetch(
-            "next_batch_traces", country, self._node_id, excluded, last_priority, rows_max
-        )
+        if which.ahead:
+            return await self._database.fetch("next_traces_ahead", country, self._node_id, excluded, rows_max)
+        bounds = which.first, which.last, which.without_ahead
+        return await self._database.fetch("next_batch_traces", country, self._node_id, excluded, *bounds, rows_max)
 
-    async def _refuse(self, country: str, running: frozenset[UUID]) -> bool:
-        """Ends the traces of a country without IPs."""
-        countries = {canonical(row["country"]) for row in await self._database.fetch("ip_countries")}
-        if canonical(country) in countries:
-            return True  # another node's, or without an owner yet
+    async def _refuse(self, lane: Lane, country: str, running: frozenset[UUID], which: Which) -> None:
+        """Ends the traces of a country that can never begin, if the rows of the IPs say so too."""
         now = self._now()
-        rows = await self._claim(country, running, LAST_PRIORITY, REFUSED_ROWS_MAX)
-        why = f"no pool: there is no IP in {country}, and trace.default_country names no other"
-        for row in rows:
-            self._journal.record(never_attempted(row["request_id"], now, "no_pool", why))
-        return len(rows) == REFUSED_ROWS_MAX
+        [ips] = await self._database.fetch("ips_of_country", names_of(lane.country))
+        total, healthy = ips["total"], ips["healthy"]
+        wait = never(replace(lane, counts=Counts(total, healthy, 0, 0, total - healthy, 0)), ahead=which.ahead)
+        if wait is None:
+            return  # there are IPs of other nodes, or some that are not adopted yet
+        first = BACKGROUND_PRIORITY if wait.reason == "no_ips" else BATCH_PRIORITY
+        rows = replace(which, first=first, without_ahead=wait.reason == "too_few_ips")
+        for row in await self._claim(country, running, rows, REFUSED_ROWS_MAX):
+            why = f"{wait.why}. Next: {wait.next}"
+            self._journal.record(never_attempted(row["request_id"], now, NO_POOL.get(wait.reason, wait.reason), why))
 
     def began(self, country: str) -> None:
         self.beginning[country] -= 1
@@ -244,19 +318,3 @@ class _BatchListener:
             self._batch.began(self._country)
         if isinstance(value, Finished):
             self._batch.ended(self._request_id, had_ip=had_ip)
-
-
-async def add_traces(conn: Connection, urls: Sequence[str], country: str) -> list[UUID]:
-    """Adds a row for each URL, which a running daemon traces. Returns the ids in the order of `urls`."""
-    ids = [uuid4() for _ in urls]
-    await conn.execute("create temp table asked (place bigint, request_id uuid, url text) on commit drop")
-    rows = list(zip(range(len(ids)), ids, urls, strict=True))
-    for start in range(0, len(rows), COPY_BATCH_ROWS):
-        await conn.copy_records_to_table("asked", records=rows[start : start + COPY_BATCH_ROWS])
-    await conn.execute(QUERIES["add_batch_traces"], canonical(country), BATCH_PRIORITY)
-    return ids
-
-
-async def traces_of(conn: Connection, ids: Sequence[UUID]) -> list[dict[str, Any]]:
-    """The rows of the traces that have ended."""
-    return [dict(row) for row in await conn.fetch(QUERIES["ended_traces"], list(ids))]

@@ -11,16 +11,16 @@ from uuid import UUID
 
 import msgspec
 import trio
-from msgspec.structs import asdict
 
 from daemon.clock import Moment
 from daemon.countries import canonical
 from daemon.journal.entries import Params, Recorder, TracePending, TraceQueued
 from daemon.offers.model import Offer
+from daemon.offers.values import OwnTracer
 from daemon.oneshot import OneShot
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.settings.live import LiveSettings
-from daemon.settings.model import HONEST_USER_AGENT, Settings
+from daemon.settings.model import HONEST_USER_AGENT, Privacy, Settings
 from daemon.trace.jobs import BACKGROUND_PRIORITY, Finished, Listener, Started, TraceJob, TraceUpdate
 from daemon.trace.walk.steps import Identity
 from daemon.web.query import Param, as_mapping
@@ -41,7 +41,8 @@ class JobRequest(msgspec.Struct, frozen=True):
 
     `inbound`: the parameters as received, or as the row has them. `offer_id`: the id of an offer that is not served.
     `visitor`: the identity of the visitor's browser, with an empty User-Agent if the browser sent none. The trace sends
-    it if the offer or trace.user_agent says "visitor". Otherwise the trace sends `referrer`.
+    it if the offer or trace.user_agent says "visitor". Otherwise the trace sends `referrer`. `tracer`: instead of the
+    offer's.
     """
 
     request_id: UUID
@@ -53,6 +54,7 @@ class JobRequest(msgspec.Struct, frozen=True):
     offer_id: UUID | None = None
     visitor: Identity | None = None
     referrer: str | None = None
+    tracer: OwnTracer | None = None
 
 
 class TraceHandle:
@@ -155,9 +157,13 @@ class Dispatcher:
         return handle
 
     def dispatch_batch(self, request: JobRequest, pool: PoolHandle, listener: Listener, priority: int) -> bool:
-        """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full."""
+        """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full.
+
+        A background click's trace may be tried through other IPs for trace.timeout_s, because nobody waits for it.
+        """
         settings = self._live.current
-        deadline_s = request.asked.tick_s + settings.click.deadline_s
+        is_click = priority == BACKGROUND_PRIORITY
+        deadline_s = request.asked.tick_s + (settings.trace.timeout_s if is_click else settings.click.deadline_s)
         return self._put(_job_of(request, pool.country, listener, deadline_s, settings, priority))
 
     def _put(self, job: TraceJob) -> bool:
@@ -180,7 +186,7 @@ def queued_trace(request: JobRequest, offer: Offer, settings: Settings) -> Trace
         priority=BACKGROUND_PRIORITY,
         queued_at=request.asked.wall_s,
         timeout_at=request.asked.wall_s + settings.trace.background_wait_s,
-        identity=None if visitor is None else asdict(visitor),
+        identity=None if visitor is None else _stored(visitor, settings.privacy),
     )
 
 
@@ -202,7 +208,7 @@ def _job_of(
         landing_schemes=offer.landing_schemes if offer else frozenset(),
         stop_at=offer.stop_at if offer else frozenset(),
         backend=offer.trace_backend if offer else None,
-        tracer=offer.tracer if offer else None,
+        tracer=request.tracer or (offer.tracer if offer else None),
         priority=priority,
     )
 
@@ -212,6 +218,16 @@ def _identity_of(request: JobRequest, settings: Settings) -> Identity:
     if visitor is not None and _sends_visitor(request.offer, settings):
         return Identity(visitor.user_agent or own, visitor.accept_language, visitor.referrer)
     return Identity(own, None, request.referrer)
+
+
+def _stored(visitor: Identity, privacy: Privacy) -> dict[str, str | None]:
+    """What a queued trace keeps of the visitor. A truncated User-Agent is none that could be sent."""
+    with_agent, with_referrer = privacy.user_agent == "full", privacy.referrer == "full"
+    return {
+        "user_agent": visitor.user_agent if with_agent else "",
+        "accept_language": visitor.accept_language if with_agent else None,
+        "referrer": visitor.referrer if with_referrer else None,
+    }
 
 
 def _sends_visitor(offer: Offer | None, settings: Settings) -> bool:

@@ -11,6 +11,8 @@ from daemon.pool.messages import Reply
 from daemon.trace.walk.steps import Identity
 
 BACKGROUND_PRIORITY, BATCH_PRIORITY = 1, 2  # clicks that wait have 0
+LAST_PRIORITY = 9
+CANCELLED, OUT_OF_TIME = "cancelled", "out_of_time"  # reasons of batch traces that end early
 
 
 class WaitingForIp(msgspec.Struct, frozen=True):

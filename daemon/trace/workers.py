@@ -22,7 +22,7 @@ from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.trace.attempts import STOPPED, Attempts, without_ip
+from daemon.trace.attempts import STOPPED, Attempts, never_attempted, without_ip
 from daemon.trace.backends import Backends
 from daemon.trace.jobs import Finished, Started, TraceJob, TraceUpdate, WaitingForIp
 from daemon.trace.leases import acquire, release
@@ -77,6 +77,8 @@ class Tracer:
     active: int = field(default=0, init=False)
     busy: int = field(default=0, init=False)
     in_flight: dict[UUID, tuple[TraceJob, Lease]] = field(default_factory=dict, init=False)
+    _ends: dict[UUID, GaveUp] = field(default_factory=dict, init=False)  # of batch traces that must end
+    _scopes: dict[UUID, trio.CancelScope] = field(default_factory=dict, init=False)  # of batch traces
 
     async def work(self, jobs: "trio.MemoryReceiveChannel[TraceJob]") -> None:
         """One worker: serves `jobs` until its senders are closed."""
@@ -84,9 +86,26 @@ class Tracer:
             async for job in jobs:
                 self.busy += 1
                 try:
-                    await self._serve(job)
+                    await (self._serve_batch(job) if job.priority else self._serve(job))
                 finally:
                     self.busy -= 1
+
+    def end_batch_trace(self, request_id: UUID, why: GaveUp) -> None:
+        """Ends a trace of the batch lane that has a worker, or that a worker takes later. Its IP rests as usual."""
+        self._ends[request_id] = why
+        if (scope := self._scopes.get(request_id)) is not None:
+            scope.cancel()
+
+    async def _serve_batch(self, job: TraceJob) -> None:
+        with trio.CancelScope() as scope:
+            self._scopes[job.request_id] = scope
+            if job.request_id in self._ends:
+                scope.cancel()
+            try:
+                await self._serve(job)
+            finally:
+                del self._scopes[job.request_id]
+                self._ends.pop(job.request_id, None)
 
     def abandon(self, jobs: "trio.MemoryReceiveChannel[TraceJob]") -> None:
         """Answers the visitors of the jobs that no worker took before the stop, and finishes the jobs' rows."""
@@ -147,7 +166,8 @@ class Tracer:
             self.in_flight.pop(job.request_id, None)
             ended = self._now()
             if result is None:  # cancelled, or an exception of a bug is being raised
-                why = GaveUp(Verdict.LIMIT, STOPPED, "the daemon stopped before the trace ended")
+                stopped = GaveUp(Verdict.LIMIT, STOPPED, "the daemon stopped before the trace ended")
+                why = self._ends.get(job.request_id, stopped)
                 ms = (ended.tick_s - began.tick_s) * 1000
                 received = sum(hop.bytes_received for hop in walk.hops)
                 sent = sum(hop.bytes_sent for hop in walk.hops)
@@ -191,12 +211,15 @@ class Tracer:
 
     def _give_up(self, attempts: Attempts, answer: NoIPAvailable | None) -> None:
         """Finishes a job for which there is no IP, or no further one."""
-        if attempts.made and not (attempts.job.priority and answer is None):
+        stays_pending = attempts.job.priority and answer is None and attempts.job.request_id not in self._ends
+        if attempts.made and not stays_pending:
             self._finish(attempts)
         else:
             self._finish_without_ip(attempts.job, answer)
 
     def _finish_without_ip(self, job: TraceJob, answer: NoIPAvailable | None) -> None:
+        if (why := self._ends.get(job.request_id)) is not None:
+            self._journal.record(never_attempted(job.request_id, self._now(), why.reason, why.message))
         _notify(job, Finished(None, "no_ip"))
         if job.priority:
             return  # its row stays pending

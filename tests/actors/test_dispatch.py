@@ -11,12 +11,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from daemon.control.problems import ProblemRaised
 from daemon.control.resources.direct_traces import DirectTraces, ParallelRequest
+from daemon.countries import canonical
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import TraceFinished, TracePending
 from daemon.pool.messages import Counts, Elsewhere
 from daemon.pool.states import Ip
 from daemon.settings.model import HONEST_USER_AGENT
-from daemon.trace.batch import ALONE, Batch
+from daemon.trace.batch import Batch
+from daemon.trace.batch_queue import ALONE
 from daemon.trace.dispatch import JobRequest, TraceHandle
 from daemon.trace.jobs import Finished, TraceJob, TraceUpdate
 from daemon.trace.leases import ANSWER_LATE_S
@@ -37,13 +39,15 @@ class Rows:
         self._ip_countries = ip_countries
 
     async def fetch(self, name: str, *args: Any) -> list[dict[str, Any]]:
-        if name == "ip_countries":
-            return [{"country": country} for country in self._ip_countries]
+        if name == "ips_of_country":
+            count = sum(canonical(country) in args[0] for country in self._ip_countries)
+            return [{"total": count, "healthy": count}]
         if name == "batch_countries":
-            return [{"target_country": country, "priority": 2} for country in dict.fromkeys(self._rows.values())]
+            countries = dict.fromkeys(self._rows.values())
+            return [{"target_country": country, "priority": 2, "ahead": False} for country in countries]
         if name != "next_batch_traces":
             return []
-        country, _, under_way, _, most = args
+        country, _, under_way, *_, most = args
         found = [which for which, its in self._rows.items() if its == country and which not in under_way]
         row = {"tracking_url": TRACKING, "priority": 2, "offer_id": None, "identity": None}
         return [{"request_id": which, **row} for which in found[:most]]
@@ -140,7 +144,7 @@ async def test_the_batch_lane_refuses_no_trace_of_a_country_whose_ips_are_in_the
     autojump_clock: MockClock,
 ) -> None:
     face = Face()
-    assert await jobs_of(face, Rows("fr", "de", ip_countries=(" FR ",))) == []
+    assert await jobs_of(face, Rows("fr", "de", ip_countries=(" FR ", "fr"))) == []
     assert len(of_kind(TraceFinished, face.journal.entries)) == 1
 
 
@@ -233,6 +237,18 @@ async def test_a_full_queue_leaves_a_batch_trace_to_its_row(autojump_clock: Mock
 
     assert not face.dispatcher.dispatch_batch(JobRequest(uuid4(), TRACKING, "us", now()), post, Listener(), 1)
     assert (heard, face.journal.entries, face.dispatcher.waiting) == ([], [], 0)
+
+
+async def test_a_background_clicks_trace_may_be_tried_again_for_longer_than_a_visitor_waits(
+    autojump_clock: MockClock,
+) -> None:
+    face = Face(click={"deadline_s": 10}, trace={"timeout_s": 75})
+    pool = face.dispatcher.pool_of("us")
+    assert pool is not None
+    for priority, deadline_s in ((1, 75), (2, 10)):
+        request = JobRequest(uuid4(), TRACKING, "us", now())
+        assert face.dispatcher.dispatch_batch(request, pool, TraceHandle(face.dispatcher, 0), priority)
+        assert face.jobs.receive_nowait().deadline_s == deadline_s
 
 
 async def test_a_click_after_the_workers_have_stopped_is_overload_and_no_error(autojump_clock: MockClock) -> None:

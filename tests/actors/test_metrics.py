@@ -182,7 +182,9 @@ async def test_figures_of_all_nodes_have_names_of_their_own() -> None:
     assert (found["tracepool_pool_ips", "us", "available"], found["tracepool_active_traces",]) == (1, 1)
     assert found["tracepool_cluster_pool_ips", "us", "available"] == 5
     assert (found["tracepool_cluster_pool_waiting", "us"], found["tracepool_cluster_active_traces",]) == (2, 6)
+    assert found["tracepool_cluster_pool_ips", "de", "available"] == 0, "an offer's country without IPs"
+    assert found["tracepool_cluster_active_offers", "de"] == 1
     assert (found["tracepool_cluster_nodes", "active"], found["tracepool_cluster_nodes", "not seen"]) == (2, 1)
     for name, family in families.items():
-        of_all = name.startswith("tracepool_cluster") or name == "tracepool_advice_active"
+        of_all = name.startswith(("tracepool_cluster", "tracepool_advice_"))
         assert ("of all nodes together" in family.documentation) == of_all, name

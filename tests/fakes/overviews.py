@@ -29,7 +29,7 @@ def fake_overview(*advice: Advice, others: Sequence[Peer] = (), pools: PlayedPoo
     parts: dict[str, Any] = {
         "directory": pools.directory,
         "tracer": SimpleNamespace(active=1, in_flight={}),
-        "clicks": SimpleNamespace(waiting=2, late_hits=3),
+        "clicks": SimpleNamespace(waiting=2, late_hits=3, offers=SimpleNamespace(by_country={"de": ("boots",)})),
         "writer": SimpleNamespace(recorded=70, dropped=4),
         "shipper": SimpleNamespace(reachable=False, refused=5),
         "spool": SimpleNamespace(refused=6, node_id=uuid4()),

@@ -27,6 +27,16 @@ from daemon.nodes.listing import NodeEntry
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 
+MINUTE: dict[str, Any] = {
+    "clicks": 2,
+    "resolved": 1,
+    "fallbacks": {"deadline": 1},
+    "wait_p50_ms": 1.5,
+    "wait_p95_ms": None,
+    "repeats": 3,
+    "previews": 0,
+    "fallbacks_by_offer": [],
+}
 STATUS: dict[str, Any] = {
     "countries": {
         "us": {
@@ -37,11 +47,13 @@ STATUS: dict[str, Any] = {
             "failed": 0,
             "waiting": 0,
             "utilisation_percent": 33.3,
+            "failing": 0,
+            "offers": 1,
         }
     },
     "active_traces": 1,
     "clicks_waiting": 0,
-    "last_minute": {"clicks": 2, "resolved": 1, "fallbacks": {"deadline": 1}, "wait_p50_ms": 1.5, "wait_p95_ms": None},
+    "last_minute": MINUTE | {"fallbacks_by_offer": [{"offer": "sale", "country": "us", "fallbacks": 1}]},
     "traffic_today": {"luna": {"traces": 2, "bytes_received": 4_321, "bytes_sent": 765, "cost": 0.000025}},
     "providers": {
         "luna": {
@@ -61,6 +73,25 @@ STATUS: dict[str, Any] = {
             "numbers": {"fallback_percent": 50.0},
             "command": "tracepool logs --outcome fallback",
             "about": "",
+            "country": "us",
+            "offer": "sale",
+            "provider": None,
+            "count": 1,
+            "of": 2,
+            "error": None,
+        }
+    ],
+    "first_run": None,
+    "traces_waiting": [
+        {
+            "country": "us",
+            "waiting": 2,
+            "running": 0,
+            "ahead": 0,
+            "since": "2026-01-01T00:00:00+00:00",
+            "reason": "in_use",
+            "why": "us is 67% in use (2 of 3 IPs), and such traces begin below 60%",
+            "next": "add IPs",
         }
     ],
     "queues": {"connections": {"length": 1, "max": 20_000}},
@@ -86,7 +117,7 @@ STATUS: dict[str, Any] = {
         "countries": {},
         "active_traces": 1,
         "clicks_waiting": 0,
-        "last_minute": {"clicks": 2, "resolved": 1, "fallbacks": {}, "wait_p50_ms": 1.5, "wait_p95_ms": None},
+        "last_minute": MINUTE | {"fallbacks": {}},
         "nodes_read_s_ago": 0.4,
     },
     "node_id": str(uuid4()),

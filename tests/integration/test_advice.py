@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 import structlog
@@ -28,7 +27,7 @@ from tests.fakes.ips import an_ip
 from tests.fakes.pooler import PACKAGE, pooler
 from tests.fakes.pools import PlayedPools
 from tests.fakes.relay import open_relay, socket_url
-from tests.fakes.reports import a_node, report_of
+from tests.fakes.reports import report_of
 from tests.integration.commands import Commands
 from tests.integration.databases import PostgresServer, Rows, fresh_database, opened
 from tests.support.needs import need
@@ -185,7 +184,7 @@ def directory_with(*ips: Ip) -> PoolDirectory:
 
 
 @pytest.mark.slow
-async def test_an_advisor_goes_by_the_tables_and_its_memory_and_logs_what_changes(postgres: PostgresServer) -> None:
+async def test_an_advisor_goes_by_the_tables_and_its_memory_and_logs_what_is_new(postgres: PostgresServer) -> None:
     live, providers, now = LiveSettings(Settings()), ProviderHealth(), read_clocks()
     async with fresh_database(postgres) as rows:
         directory = directory_with(an_ip())
@@ -209,34 +208,7 @@ async def test_an_advisor_goes_by_the_tables_and_its_memory_and_logs_what_change
                 await trio.to_thread.run_sync(postgres.start)
             await rows.sql("delete from ip_pool_statistics")
             assert await advisor.refresh() == ()
-        assert [(line["event"], line["about"]) for line in logs] == [("advice", "us"), ("advice_over", "us")]
-
-
-@pytest.mark.slow
-async def test_of_several_nodes_only_that_of_the_round_logs_advice(postgres: PostgresServer) -> None:
-    live, providers = LiveSettings(Settings()), ProviderHealth()
-    async with fresh_database(postgres) as rows:
-        report = report_of(live, directory_with(an_ip()), a_node(UUID(int=2)), providers=providers)
-        first, second = (Advisor(rows.database, live, report, read_clocks) for _ in range(2))
-        providers.spared("luna", "us", read_clocks())
-        with structlog.testing.capture_logs() as logs:
-            for _ in range(2):
-                assert len(await first.refresh()) == len(await second.refresh(logs=False)) == 1
-            await second.refresh()  # it does the round now
-        assert [(line["event"], line["code"]) for line in logs] == [("advice", "provider_suspected")]
-
-
-@pytest.mark.slow
-async def test_new_advice_is_logged_though_another_node_does_the_next_round(postgres: PostgresServer) -> None:
-    live, providers = LiveSettings(Settings()), ProviderHealth()
-    async with fresh_database(postgres) as rows:
-        report = report_of(live, directory_with(an_ip()), a_node(UUID(int=2)), providers=providers)
-        second = Advisor(rows.database, live, report, read_clocks)
-        providers.spared("luna", "us", read_clocks())
-        with structlog.testing.capture_logs() as logs:
-            await second.refresh(logs=False)  # the other node's round was before
-            await second.refresh()
-        assert [line["event"] for line in logs] == ["advice"]
+        assert [(line["event"], line["about"]) for line in logs] == [("advice", "us")]
 
 
 async def test_behind_a_pooler_the_servers_limit_of_connections_does_not_count(

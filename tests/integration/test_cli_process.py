@@ -119,6 +119,7 @@ def test_a_database_that_is_away_is_one_line_without_its_password(state_dir: Pat
     done = process("provision", "list", state_dir=state_dir, env={"TRACEPOOL_DATABASE__URL": url})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("tracepool: PostgreSQL cannot be reached")
+    assert "Next: check that PostgreSQL runs and that database.url leads to it" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "canary-word" not in done.stderr
 

@@ -91,21 +91,28 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
         " ('fallback', 'deadline', 400, 61)) as v (outcome, reason, wait_ms, age)"
     )
     tracepool.sql(
+        "insert into hits (request_id, offer_name, outcome, location, wait_ms, kind)"
+        " values (gen_random_uuid(), 'o', 'resolved', 'https://a.example', 7, 'repeat')"
+    )
+    tracepool.sql(
         "insert into traffic (day, provider, offer_id, traces, bytes_received, bytes_sent, cost) values"
         " (now() at time zone 'utc', 'luna', gen_random_uuid(), 3, 1000, 500, 0.0100004),"
         " (now() at time zone 'utc', 'luna', null, 2, 500, 200, 0.0023),"
         " ((now() at time zone 'utc')::date - 1, 'luna', null, 9, 9, 9, 9)"
     )
     found = tracepool("status", "--json")
-    counts = ("total", "available", "locked", "cooldown", "failed", "utilisation_percent")
+    counts = ("total", "available", "locked", "cooldown", "failed", "utilisation_percent", "failing", "offers")
     assert found.status == 0
     said = found.json
-    [advice] = said.pop("advice")
+    advice, out = said.pop("advice")
     assert (advice["code"], advice["numbers"]["fallback_percent"]) == ("fallbacks_high", 33.3)
+    assert (advice["offer"], advice["count"], advice["of"]) == ("o", 1, 3)
+    assert (out["code"], out["country"], out["provider"], out["count"], out["of"]) == ("ips_out", "us", "luna", 1, 4)
+    assert [step["done"] for step in said.pop("first_run")["steps"]] == [True, False, True], "its offer was removed"
     assert said == {
         "countries": {
-            "uk": dict(zip(counts, (1, 1, 0, 0, 0, 0.0), strict=True)),
-            "us": dict(zip(counts, (4, 1, 1, 1, 1, 66.7), strict=True)),
+            "uk": dict(zip(counts, (1, 1, 0, 0, 0, 0.0, 0, 0), strict=True)),
+            "us": dict(zip(counts, (4, 1, 1, 1, 1, 66.7, 1, 0), strict=True)),
         },
         "active_traces": 1,
         "last_minute": {
@@ -115,26 +122,36 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
             "wait_p50_ms": 200.0,
             "wait_p95_ms": 290.0,
             "background": 0,
+            "repeats": 1,
+            "previews": 0,
+            "fallbacks_by_offer": [{"offer": "o", "country": "", "fallbacks": 1}],
         },
         "traffic_today": {"luna": {"traces": 5, "bytes_received": 1500, "bytes_sent": 700, "cost": 0.0123}},
         "daemon": None,
     }
-    assert tracepool("status").lines == [
+    lines = tracepool("status").lines
+    first = lines.index("first steps:")
+    assert lines[first + 1] == "  [x] 1. Import IPs: 5 IPs in uk, us"
+    assert [*lines[:first], *lines[first + 5 :]] == [
         "country\ttotal\tavailable\tlocked\tcooldown\tfailed\tin use\twaiting",
         "uk\t1\t1\t0\t0\t0\t0%\t",
         "us\t4\t1\t1\t1\t1\t66.7%\t",
         "active traces: 1",
         "last minute: 3 clicks, 2 resolved; fallbacks: no_ip 1",
         "wait: p50 200 ms, p95 290 ms",
+        "beside them, without an IP: repeats of a click 1, previews of a link 0",
         "today (UTC): luna 2.2 KB in 5 traces, $0.01",
         f"info: {advice['sentence']}",
         f"    next: {advice['command']}    (rule: {advice['rule']})",
+        f"info: {out['sentence']}",
+        f"    next: {out['command']}    (rule: {out['rule']})",
         "the daemon is not running: these figures are from the tables",
     ]
 
 
-def test_an_empty_pool_says_how_to_fill_it(tracepool: Commands) -> None:
-    assert "the pool is empty: tracepool provision generate" in tracepool("status").out
+def test_an_empty_installation_says_how_to_begin(tracepool: Commands) -> None:
+    assert "[ ] 1. Import IPs" in (text := tracepool("status").out)
+    assert "tracepool provision import ips.csv --country us" in text
 
 
 def test_a_running_daemon_is_asked(tracepool: Commands) -> None:
@@ -183,4 +200,8 @@ def test_what_a_daemon_cannot_do_is_an_error(tracepool: Commands) -> None:
 
     with daemon_that_answers(tracepool.state_dir, maintenance=refuse):
         failed = tracepool("maintenance")
-    assert (failed.status, failed.out, failed.err) == (1, "", "tracepool: PostgreSQL cannot be reached\n")
+    assert (failed.status, failed.out, failed.err) == (
+        1,
+        "",
+        "tracepool: PostgreSQL cannot be reached. Next: check that PostgreSQL runs and that database.url leads to it\n",
+    )

@@ -20,6 +20,7 @@ from daemon.maintenance.figures import (
     Sample,
     Severity,
     Slots,
+    Suspect,
     Traffic,
     Use,
 )
@@ -197,7 +198,7 @@ def test_a_country_that_lost_its_ips_is_not_spoken_of() -> None:
 
 
 def test_a_suspected_provider_is_critical() -> None:
-    advice = only(figures(suspects={"luna": "9 of 40 IPs failed within 2 minutes"}))
+    advice = only(figures(suspects={"luna": Suspect("9 of 40 IPs failed within 2 minutes")}))
     assert (advice.code, advice.about, advice.severity) == ("provider_suspected", "luna", Severity.CRITICAL)
     assert "9 of 40 IPs failed" in advice.sentence
 
@@ -326,7 +327,7 @@ def test_what_would_do_leaves_a_pool_below_eighty_percent(healthy: int, busy: in
 def test_the_gravest_comes_first() -> None:
     given = figures(
         clicks=clicked(100, no_ip=20),
-        suspects={"luna": "all fail"},
+        suspects={"luna": Suspect("all fail")},
         evidence={"peaks": {"us": Peak(hours=24, percent=20, busy=8)}},
     )
     assert codes(given) == ["provider_suspected", "fallbacks_high", "oversized"]

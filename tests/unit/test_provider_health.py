@@ -68,7 +68,7 @@ def test_a_suspicion_lasts_while_ips_go_on_failing_despite_successes() -> None:
     said.health.spared("luna", "gb", at(100))
     said.health.trace("luna", Verdict.OK, at(99 + SUSPECTED_S))
     assert said.heard == [("luna", Health.SUSPECTED)]
-    assert "IPs of gb" in suspects(said.figures())["luna"]
+    assert "IPs of gb" in suspects(said.figures())["luna"].why
     assert provider_statuses(said.figures())["luna"].ips_spared == 2
     said.health.trace("luna", Verdict.IP, at(100 + SUSPECTED_S))
     assert said.state() == "suspected"

@@ -20,7 +20,6 @@ from daemon.pool.provision_rows import (
     DEFAULT_COUNTRY,
     DEFAULT_PROVIDER,
     NewIP,
-    country_warnings,
     generated_ips,
     read_ips,
 )
@@ -126,11 +125,7 @@ def blueprint(context: GetContext) -> Blueprint:
             skipped=len(wanted) - done.added + repeated,
             refused=len(found.refused),
             lines=_shown([*found.refused[:REFUSED_SHOWN_MAX], *found.repeated[:REFUSED_SHOWN_MAX]]),
-            warnings=[
-                *(strictly if query_args.strict and found.refused else ()),
-                *country_warnings(found.rows),
-                *done.warnings,
-            ],
+            warnings=[*(strictly if query_args.strict and found.refused else ()), *done.warnings],
             sample=[_read(ip) for ip in found.rows[:SAMPLE_ROWS]],
         )
 

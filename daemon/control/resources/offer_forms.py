@@ -92,8 +92,9 @@ def blueprint(context: GetContext) -> Blueprint:
     @routes.get("/api/offer-settings")
     @validate_response(OfferSettings)
     async def offer_settings() -> OfferSettings:
-        """The settings that an offer has, as forms ask for them."""
-        return OfferSettings([_described(name, setting) for name, setting in SETTINGS.items()])
+        """The settings that an offer has, as forms ask for them. `countries` sets target_country too."""
+        asked = [(name, setting) for name, setting in SETTINGS.items() if name != "target_country"]
+        return OfferSettings([_described(name, setting) for name, setting in asked])
 
     @routes.post("/api/offers/check")
     @validate_request(OfferDraft)
@@ -159,6 +160,8 @@ async def _known_names(conn: Connection, keys: Sequence[str]) -> list[str]:
 
 def _described(name: str, setting: Setting) -> OfferSetting:
     default: Any = list(setting.default) if isinstance(setting.default, tuple) else setting.default
+    if name == "countries":
+        default = [SETTINGS["target_country"].default]
     return OfferSetting(
         name=name,
         kind="choice" if setting.choices else KINDS.get(setting.sql, "words"),

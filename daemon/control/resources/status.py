@@ -14,6 +14,7 @@ from daemon.control.api import ControlContext, GetContext, from_row, note_change
 from daemon.control.events import WATCHERS_MAX, sse
 from daemon.control.problems import ProblemRaised
 from daemon.control.status import AdviceStatus, Status
+from daemon.maintenance.first_run import FirstRun
 from daemon.maintenance.rounds import Report
 
 BEAT_S = 0.2
@@ -25,9 +26,10 @@ KEEP_ALIVE = b": still here\n\n"
 
 @dataclass(frozen=True, slots=True)
 class AdviceList:
-    """The most severe first."""
+    """The most severe first. `first_run`: the first steps of a new installation, as in GET /api/status."""
 
     items: list[AdviceStatus]
+    first_run: FirstRun | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ def blueprint(context: GetContext) -> Blueprint:
     @validate_response(AdviceList)
     async def advice() -> dict[str, Any]:
         """What should be done: each advice with its rule and the figures that met the rule."""
-        return {"items": [asdict(advice) for advice in context().overview.advisor.advice()]}
+        advisor = context().overview.advisor
+        steps = advisor.first_run()
+        return {"items": [*map(asdict, advisor.advice())], "first_run": None if steps is None else asdict(steps)}
 
     @routes.post("/api/maintenance")
     @validate_response(MaintenanceReport)

@@ -1,23 +1,19 @@
-"""Traces and clicks: the rows of the last days, the traces in flight, and new traces for the batch lane."""
+"""Traces and clicks: the rows of the last days, and the traces in flight."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from quart import Blueprint
-from quart_schema import validate_request, validate_response
+from quart_schema import validate_response
 
-from daemon.control.actions import queued
-from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, add_list, from_row, note_change
+from daemon.control.api import Cursor, GetContext, Limit, Time, Url, Word, add_list, from_row
 from daemon.control.listings import HITS, TRACES
 from daemon.control.observers import Flight
 from daemon.control.problems import ProblemRaised
 from daemon.journal.entries import HitKind
 from daemon.logbook.clicks import read_click
-from daemon.offers.macros import tracking_url
-from daemon.trace.batch import add_traces
 
 UNKNOWN: dict[str, Any] = {  # of a hop
     "status": None, "kind": "", "tier": None, "why": None, "cookies": None,
@@ -107,21 +103,6 @@ class TraceDetail:
     answer: TraceAnswer | None
 
 
-@dataclass(frozen=True, slots=True, config=STRICT)
-class TracesNew:
-    """URLs to trace through the IPs of a country."""
-
-    urls: Annotated[list[Url], Field(min_length=1, max_length=10_000)]
-    country: Word = "us"
-
-
-@dataclass(frozen=True, slots=True)
-class TracesQueued:
-    """The traces' ids, in the order of the URLs; GET /api/traces/ID shows each one's state."""
-
-    request_ids: list[UUID]
-
-
 @dataclass(frozen=True, slots=True)
 class FlightList:
     """`total`: the traces that have an IP. `items`: at most 200 of them, the oldest first."""
@@ -141,6 +122,7 @@ class HitsQuery:
     outcome: Literal["resolved", "fallback", "background"] | None = None
     kind: HitKind | None = None
     reason: Word | None = None
+    country: Word | None = None
     visitor: Word | None = None
     click_id: Url | None = None
     since: Time | None = None
@@ -152,7 +134,7 @@ class HitsQuery:
 
 @dataclass(frozen=True, slots=True)
 class HitRow:
-    """A row of hits."""
+    """A row of hits. `country`: whose IPs were to trace the click."""
 
     request_id: UUID
     offer_name: str
@@ -166,6 +148,7 @@ class HitRow:
     created_at: datetime
     kind: HitKind
     click_id: str | None
+    country: str | None
 
 
 def blueprint(context: GetContext) -> Blueprint:
@@ -198,17 +181,5 @@ def blueprint(context: GetContext) -> Blueprint:
 
     summary = "The answered clicks, the newest first."
     add_list(routes, context, "list_hits", "/api/hits", HITS, HitsQuery, HitRow, summary=summary)
-
-    @routes.post("/api/traces")
-    @validate_request(TracesNew)
-    @validate_response(TracesQueued, 202)
-    async def queue_traces(data: TracesNew) -> tuple[TracesQueued, int]:
-        """Trace URLs at low priority: they wait while the country's pool is above pool.batch_below_percent."""
-        private = context().settings().trace.allow_private
-        urls = [tracking_url(url, allow_private=private) for url in data.urls]
-        ids = await context().database.work(add_traces, urls, data.country)
-        done = queued(data.urls, data.country)
-        note_change(done.subject, **done.detail)
-        return TracesQueued(ids), 202
 
     return routes

@@ -30,7 +30,7 @@ async function request(path, options) {
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  throw new ApiError(answer.status, problem.detail ?? problem.title ?? `the answer has status ${answer.status}`, problem.errors ?? []);
+  throw new ApiError(answer.status, problem.detail ?? problem.error ?? problem.title ?? `the answer has status ${answer.status}`, problem.errors ?? []);
 }
 
 /** `within_ms`: how long the answer may take; without it, as long as it takes. */
@@ -41,18 +41,32 @@ export async function get(path, query = {}, within_ms = 0) {
   return (await request(tail ? `${path}?${tail}` : path, { headers: headers(), signal })).json();
 }
 
+/** Downloads the answer as a file. Returns its bytes. A link could not carry the token. */
+export async function save(path, query, name) {
+  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const content = await (await request(`${path}?${new URLSearchParams(given)}`, { headers: headers() })).blob().catch(() => {
+    throw new ApiError(0, "the file broke off before its end: ask again, or for a shorter time");
+  });
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  return content.size;
+}
+
 /** The body and its version, for If-Match of a change. */
 export async function getVersion(path) {
   const answer = await request(path, { headers: headers() });
   return { body: await answer.json(), version: answer.headers.get("ETag") };
 }
 
-async function send(method, path, body, more = {}) {
-  const options = { method, headers: headers({ "Content-Type": "application/json", ...more }), body: JSON.stringify(body) };
+async function send(method, path, body, more = {}, signal = undefined) {
+  const options = { method, headers: headers({ "Content-Type": "application/json", ...more }), body: JSON.stringify(body), signal };
   return (await request(path, options)).json();
 }
 
-export const post = (path, body = {}) => send("POST", path, body);
+export const post = (path, body = {}, signal = undefined) => send("POST", path, body, {}, signal);
 export const patch = (path, body, version) => send("PATCH", path, body, version ? { "If-Match": version } : {});
 
 export async function remove(path, version) {

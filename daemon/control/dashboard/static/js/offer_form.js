@@ -5,7 +5,7 @@ import { question } from "./dialogs.js";
 import { announce, h, number, shown } from "./dom.js";
 import { BulkBar, change, changed, Field, Form, opens } from "./forms.js";
 
-const FIRST = ["offer_name", "final_url", "target_country", "countries", "is_active"]; // always shown; the others below "More settings"
+const FIRST = ["offer_name", "final_url", "countries", "is_active"]; // always shown; the others below "More settings"
 const OUTCOME = "offers-outcome";
 
 let settings = null;
@@ -24,10 +24,15 @@ export function textOf(value) {
   return typeof value === "object" ? textOfObject(value) : String(value);
 }
 
+/** A setting's value in the row of an offer. An offer with one country has it in `target_country` alone. */
+const valueIn = (offer, { name }) => (name === "countries" ? (offer.countries?.length ? offer.countries : [offer.target_country]) : offer[name]);
+
 function textOfObject(value) {
   const plain = (word) => typeof word === "string" && /^[^\s,=[{]+$/.test(word);
   const pairs = Object.entries(value);
   if (!pairs.length) return "";
+  const shares = pairs.flatMap(([name, items]) => (Array.isArray(items) ? items.map((item) => `${name}:${item?.weight ?? 1}:${item?.url}`) : [null]));
+  if (pairs.every(([name, items]) => plain(name) && Array.isArray(items) && items.every((item) => plain(item?.url)))) return shares.join(" ");
   if (pairs.every(([name, item]) => plain(name) && plain(item))) return pairs.map(([name, item]) => `${name}=${item}`).join(" ");
   const [[kind, names]] = pairs;
   if (pairs.length === 1 && ["keep", "drop"].includes(kind) && Array.isArray(names) && names.length && names.every(plain)) return `${kind} ${names.join(" ")}`;
@@ -91,8 +96,8 @@ export async function editOffer(key) {
   }
   const path = `/api/offers/${found.body.id}`;
   const [name, ...rest] = all;
-  const fields = rest.map((setting) => fieldOf(setting, found.body[setting.name]));
-  const used = rest.some((setting) => !FIRST.includes(setting.name) && textOf(found.body[setting.name]) !== textOf(setting.default));
+  const fields = rest.map((setting) => fieldOf(setting, valueIn(found.body, setting)));
+  const used = rest.some((setting) => !FIRST.includes(setting.name) && textOf(valueIn(found.body, setting)) !== textOf(setting.default));
   const body = () => bodyOf(fields.filter((field) => field.changed));
 
   const save = async (form) => {
@@ -107,7 +112,7 @@ export async function editOffer(key) {
       throw trouble;
     }
     found = await getVersion(path);
-    for (const field of fields) field.show(textOf(found.body[field.name]));
+    for (const field of fields) field.show(textOf(valueIn(found.body, field)));
     for (const field of fields) field.note.replaceChildren();
     announce(`updated ${shown(offer.offer_name)}`);
     changed("offers");
@@ -119,7 +124,7 @@ export async function editOffer(key) {
     found = await getVersion(path);
     const lines = [];
     for (const field of fields) {
-      const [was, now] = [textOf(before.body[field.name]), textOf(found.body[field.name])];
+      const [was, now] = [textOf(valueIn(before.body, field)), textOf(valueIn(found.body, field))];
       const typed = field.changed ? field.text : null;
       if (was !== now) {
         lines.push(`${field.name}: ${was || "(nothing)"} → ${now || "(nothing)"}`);
