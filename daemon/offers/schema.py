@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from daemon.countries import canonical
 from daemon.database.records import Columns, Import, import_rows
 from daemon.errors import BadInput, FieldsRefused
 from daemon.offers import bodies, readers, values
+from daemon.offers.country_rules import check_country_urls, with_first
 from daemon.offers.macro_forms import meanings_in
 
 T = TypeVar("T")
@@ -260,34 +260,11 @@ def offer_fields(given: Mapping[str, object], *, allow_private: bool) -> OfferFi
     if errors:
         raise FieldsRefused(errors)
     if read["countries"]:
-        read |= _with_first(read["countries"], read["target_country"])
+        read |= with_first(read["countries"], read["target_country"])
     offer = OfferFields(**read)
     if offer.target_country is not None:
         check_country_urls(json.loads(offer.country_urls or "{}"), [offer.target_country, *(offer.countries or ())])
     return offer
-
-
-def _with_first(countries: tuple[str, ...], first: str | None) -> dict[str, object]:
-    """`target_country` is the first of `countries`, which is empty if that is the only one."""
-    if first is not None and canonical(first) != countries[0]:
-        raise BadInput(
-            f"target_country {first!r} is not the first of countries, {' '.join(countries)}: leave target_country out,"
-            " or write it first there",
-            field="target_country",
-        )
-    return {"target_country": countries[0], "countries": countries if len(countries) > 1 else ()}
-
-
-def check_country_urls(urls: Iterable[str], countries: Iterable[str]) -> None:
-    """Raises BadInput if `country_urls`, with the countries `urls`, has one that is none of the offer's `countries`."""
-    known = {canonical(country) for country in countries}
-    for country in urls:
-        if canonical(country) not in known:
-            raise BadInput(
-                f"country_urls: {country} is not one of the offer's countries, {' '.join(sorted(known))}: add it to"
-                " countries, or remove its URLs",
-                field="country_urls",
-            )
 
 
 def new_offer(given: Mapping[str, object], *, allow_private: bool) -> OfferFields:

@@ -8,8 +8,9 @@ from typing import Any
 
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
+from daemon.offers.country_rules import check_country_urls
 from daemon.offers.model import HANDOVERS_MAX
-from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS, OfferFields, check_country_urls, with_fields
+from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS, OfferFields, with_fields
 
 _STORED = ", ".join((*SETTINGS, "created_at", "updated_at"))
 
