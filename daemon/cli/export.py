@@ -18,6 +18,7 @@ from daemon.logbook.filter import since_of
 from daemon.printable import one_line
 
 OfferFilter = Annotated[str | None, Parameter(name="--offer", metavar="X", help="Only this offer's.")]
+Country = Annotated[str | None, Parameter(metavar="C", help="Only this country's; gb is uk, usa is us.")]
 OUTCOMES = ("resolved", "fallback", "background")
 KINDS = ("click", "repeat", "preview")
 STATUSES = ("pending", "processing", "completed", "failed", "timeout")
@@ -31,6 +32,7 @@ def hits(
     outcome: Annotated[str | None, Parameter(metavar="O", help="resolved, fallback or background.")] = None,
     kind: Annotated[str | None, Parameter(metavar="K", help="click, repeat or preview.")] = None,
     reason: Annotated[str | None, Parameter(metavar="R", help="Fallbacks for this reason.")] = None,
+    country: Country = None,
     visitor: Annotated[str | None, Parameter(metavar="A", help="Clicks from this address.")] = None,
     click_id: Annotated[str | None, Parameter(metavar="ID", help="With this gclid, msclkid or other click id.")] = None,
     config: ConfigFile = None,
@@ -51,6 +53,7 @@ def hits(
         "outcome": outcome,
         "kind": kind,
         "reason": reason,
+        "country": country,
         "visitor": visitor,
         "click_id": click_id,
     }
@@ -63,7 +66,7 @@ def traces(
     until: To = None,
     offer: OfferFilter = None,
     status: Annotated[str | None, Parameter(metavar="S", help=f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}.")] = None,
-    country: Annotated[str | None, Parameter(metavar="C", help="Only this country's; gb is uk, usa is us.")] = None,
+    country: Country = None,
     ip: Annotated[str | None, Parameter(metavar="A", help="Through the IP with this ADDRESS.")] = None,
     config: ConfigFile = None,
 ) -> None:

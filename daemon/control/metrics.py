@@ -243,7 +243,7 @@ def _advice(overview: Overview) -> Iterator[Metric]:
             active.add_metric((code, severity.value), given[code, severity])
     affected = GaugeMetricFamily(
         "tracepool_advice_affected",
-        f"IPs, clicks, traces or rows that the advice speaks of, {EACH}",
+        f"IPs, clicks, traces, offers or rows that the advice speaks of, {EACH}",
         labels=("code", "country", "provider"),
     )
     counts = Counted[tuple[str, str, str]]()

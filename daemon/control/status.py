@@ -57,8 +57,8 @@ class LastMinuteStatus(LastMinute):
 class AdviceStatus(Advice):
     """What should be done. `about` tells advice of one code apart. `rule`: when this advice is given.
 
-    `country`, `offer`, `provider`: where, if it is one. `count`: how many IPs, clicks, traces or rows, `of` how many.
-    `error`: the most common one. `numbers`: the figures that met the rule. `command`: what to run or set next.
+    `country`, `offer`, `provider`: where, if it is one. `count`: how many IPs, clicks, traces, offers or rows, `of` how
+    many. `error`: the most common one. `numbers`: the figures that met the rule. `command`: what to run or set next.
     """
 
     about: str = field()

@@ -256,26 +256,6 @@ select country, count(*) as total,
        count(*) filter (where status = 'failed' or not is_healthy) as failed, 0 as waiting
 from ip_rotation_pool where set_aside is null group by country
 
--- name: attempt_errors
--- Why the last hour's traces failed by the fault of their IP or provider. Without the hop and its host, errors are equal.
-select target_country as country, provider, regexp_replace(error_message, '^hop \d+ \([^)]*\): ', '') as error,
-       count(*) as traces
-from active_trace_requests
-where created_at > now() - interval '1 hour' and verdict in ('ip', 'provider') and provider is not null
-      and error_message is not null
-group by 1, 2, 3 order by 4 desc limit 500
-
--- name: has_clicks
-select exists (select from hits where kind = 'click')
-
--- name: ips_out
--- Failed IPs, and other IPs whose last trace failed by the IP's fault.
-select country, provider, count(*) filter (where status = 'failed' or not is_healthy) as failed,
-       count(*) filter (where status <> 'failed' and is_healthy) as others
-from ip_rotation_pool
-where set_aside is null and (status = 'failed' or not is_healthy or consecutive_failures > 0)
-group by country, provider
-
 -- name: active_traces
 select count(*) from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from daemon.countries import canonical, is_country, rows_by_country
@@ -48,8 +49,9 @@ async def read_evidence(conn: Connection, now_s: float, settings: Settings) -> E
         gave_up=await conn.fetchval(QUERIES["gave_up"]),
         barely_rested=Faults(rested["barely"], rested["barely_by_ip"]),
         well_rested=Faults(rested["well"], rested["well_by_ip"]),
-        traffic=Traffic(spent["traces"], spent["bytes"], spent["usual_bytes"], spent["usual_hours"]),
-        credentials_refused={row["provider"]: row["traces"] for row in refused},
+        traffic=Traffic(*spent),
+        credentials_refused=_sums(refused),
+        refused_in={row["provider"]: canonical(row["country"]) for row in sorted(refused, key=itemgetter("traces"))},
         connections_max=None if await is_pooled(conn) else await conn.fetchval(QUERIES["connection_limits"]),
         set_aside=await conn.fetchval(QUERIES["set_aside"]),
         nodes=tuple(_node(row, now_s) for row in await conn.fetch(QUERIES["node_facts"])),
@@ -58,6 +60,14 @@ async def read_evidence(conn: Connection, now_s: float, settings: Settings) -> E
         errors=_errors(await conn.fetch(QUERIES["attempt_errors"])),
         has_clicks=await conn.fetchval(QUERIES["has_clicks"]),
     )
+
+
+def _sums(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Traces by provider."""
+    sums: Counter[str] = Counter()
+    for row in rows:
+        sums[row["provider"]] += row["traces"]
+    return dict(sums)
 
 
 def _errors(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:

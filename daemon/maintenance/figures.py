@@ -29,7 +29,7 @@ class Advice:
 
     `numbers`: the figures that met the rule, with the unit last in each name. `command`: what to run or set next.
     `about` tells advice of one code apart. `country`, `offer`, `provider`: where, if it is one. `count`: how many IPs,
-    clicks, traces or rows, `of` out of how many. `error`: the most common one, if known.
+    clicks, traces, offers or rows, `of` out of how many. `error`: the most common one, if known.
     """
 
     code: str
@@ -124,12 +124,18 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bytes per trace in the last hour, and the median of the `usual_hours` before. None: not known."""
+    """Bytes per trace in the last hour, and the median of the `usual_hours` before. None: not known.
+
+    `offer` and `provider`: those with the most bytes; `offer_bytes`: per trace of that offer.
+    """
 
     traces: int = 0
     bytes_per_trace: float | None = None
     usual_bytes_per_trace: float | None = None
     usual_hours: float = 0.0
+    offer: str | None = None
+    offer_bytes: float | None = None
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +178,7 @@ class Evidence:
     deadline. `barely_rested`: traces whose IP had rested for at most 1.5 cooldowns; `well_rested`: traces whose IP had
     rested for at least three cooldowns, or was new. `connections_max`: how many connections PostgreSQL accepts from
     others than superusers. `errors`: the last hour's most common one through the IPs of a country and a provider.
-    `has_clicks`: a click has come once.
+    `has_clicks`: a click has come once. `refused_in`: the country with the most refused logins, by provider.
     """
 
     samples: tuple[Sample, ...] = ()
@@ -192,6 +198,7 @@ class Evidence:
     odd_countries: tuple[OddCountry, ...] = ()
     errors: Mapping[tuple[str, str], str] = field(default_factory=dict)
     has_clicks: bool = False
+    refused_in: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def never(lane: Lane, *, ahead: bool = False) -> Wait | None:
     """
     counts, country, word = lane.counts, lane.country, quote(lane.country)
     if not counts.total:
-        remedy = f"tracepool provision import ips.csv --country {word}, or trace with --country of another country"
+        remedy = f"tracepool provision import ips.csv --country {word}, or trace with --country of one that has IPs"
         return Wait("no_ips", f"there is no IP in {country}", remedy)
     if counts.failed >= counts.total:
         whose = f" (provider {lane.provider})" if lane.provider else ""

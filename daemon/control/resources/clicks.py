@@ -65,6 +65,7 @@ class ClickRow:
 class ClickStory:
     """What happened to a click, as `tracepool explain` tells it; `text` is its words, a line each.
 
+    `country_by`: where the visitor's country is from, if the offer has several: parameter, header, file or first.
     Without a trace, `trace` and `chosen` are null and `hops` is empty. `answered` is null while the visitor waits, and
     if the visitor left before.
     """
@@ -76,6 +77,8 @@ class ClickStory:
     visitor: str | None
     user_agent: str | None
     referrer: str | None
+    country: str | None
+    country_by: str | None
     inbound_params: Params
     chosen: Chosen | None
     hops: tuple[Hop, ...]

@@ -95,6 +95,7 @@ class HitsExportQuery:
     outcome: Literal["resolved", "fallback", "background"] | None = None
     reason: Word | None = None
     kind: HitKind | None = None
+    country: Word | None = None
     visitor: Word | None = None
     click_id: Url | None = None
     since: Time | None = None
