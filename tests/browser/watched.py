@@ -191,7 +191,7 @@ async def _serve_open(begun: _Begun) -> None:
             begun.watched = Watched(daemon, trio.lowlevel.current_trio_token(), trio.Event())
             begun.known.set()
             await begun.watched._over.wait()
-            assert daemon.faults() == []
+            assert daemon.faults() == [], f"the log has errors: {daemon.faults()}"
             await daemon.stop()
 
 
