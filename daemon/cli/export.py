@@ -41,7 +41,8 @@ def hits(
 
     Without --from, those of the last 7 days. Times are UTC, and so are dates and
     times without a zone. A text that a spreadsheet would evaluate as a formula has
-    an apostrophe before it. Any number of rows is printed in constant memory.
+    an apostrophe before it. Any number of rows is printed in constant memory. Hits
+    are kept for retention.hits_days.
 
         tracepool export hits --from 2026-11-01 --to 2026-11-30 > november.csv
         tracepool export hits --offer summer-sale --outcome fallback --from 2h
@@ -72,7 +73,7 @@ def traces(
 ) -> None:
     """Print the traces as CSV (RFC 4180), the oldest first, without their hops.
 
-    As `tracepool export hits`. Traces are kept for maintenance.retention_days.
+    As `tracepool export hits`. Traces are kept for retention.traces_days.
     `cost` is in US dollars, and empty for a trace without an IP.
 
         tracepool export traces --from 1d > traces.csv

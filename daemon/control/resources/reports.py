@@ -75,7 +75,7 @@ class ReportAnswer:
 
     `source`: the table of traces, bytes and cost. `traffic` has them for all time, of whole days by offer, provider and
     day; a trace that was tried through two providers counts for both. `active_trace_requests` has those of the last
-    maintenance.retention_days, each for its last provider.
+    retention.traces_days, each for its last provider.
     """
 
     since: datetime
