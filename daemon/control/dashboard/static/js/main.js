@@ -5,6 +5,7 @@ import { Cells } from "./cells.js";
 import { Charts } from "./charts.js";
 import { Connection } from "./connection.js";
 import { Countries } from "./countries.js";
+import { Disk } from "./disk.js";
 import { $, announce, setZone, zone, zoneName } from "./dom.js";
 import { Clicks } from "./find.js";
 import { FirstRun } from "./first_run.js";
@@ -31,6 +32,7 @@ function build() {
   panels.nodes = new Nodes();
   panels.firstRun = new FirstRun();
   panels.overview = new Overview();
+  panels.disk = new Disk();
   panels.clicks = new Clicks();
   panels.offers = new Offers(panels.clicks);
   panels.tester = new Tester();
