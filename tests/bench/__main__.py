@@ -29,6 +29,7 @@ from tests.bench import (
     journal,
     latency,
     lease,
+    links,
     memory,
     nodes,
     overload,
@@ -56,6 +57,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "engine": engine.run,
     "browser": browser.run,
     "bytes": bytes_on_the_wire.run,
+    "links": links.run,
 }
 ABOUT = {name: (sys.modules[run.__module__].__doc__ or "").split("\n")[0] for name, run in BENCHMARKS.items()}
 VERDICTS = {True: "[green]ok[/]", False: "[red]missed[/]", None: ""}
