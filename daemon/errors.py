@@ -83,6 +83,15 @@ class DiskUnavailable(DatabaseUnavailable):
     remedy = "free some space on the disk of the state directory, or make it writable"
 
 
+class FileUnusable(DatabaseUnavailable):
+    """A file that the settings name cannot be used."""
+
+    remedy = (
+        "put a country file in mmdb format there, readable for the daemon, such as GeoLite2-Country.mmdb; or change"
+        " click.country_file"
+    )
+
+
 class PoolSilent(TheirFault):
     """A pool's actor does not answer: it waits for the disk or the database, or ends."""
 

@@ -27,6 +27,7 @@ from daemon.control.service import ControlFace
 from daemon.control.socket import Commands
 from daemon.control.tracing import TracesForOthers
 from daemon.database.connect import reached_database, retry_until_available
+from daemon.database.indexes import IndexBuilder, wanted_indexes
 from daemon.database.postgres import Database
 from daemon.departures import Departures
 from daemon.errors import NodeDisplaced
@@ -102,6 +103,7 @@ class Runtime:
     clicks: Clicks
     maintenance: Maintenance
     batch: Batch
+    indexes: IndexBuilder
     context: ControlContext
 
     def commands(self) -> Commands:
@@ -286,4 +288,5 @@ async def runtime_ready(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
         )
         context = ControlContext(live, traces, stopping, overview, database, maintenance.round_now, faces.observers)
-        yield Runtime(journal, pools, workers, clicks, maintenance, batch, context)
+        indexes = IndexBuilder(database, troubles, node_id, wanted_indexes())
+        yield Runtime(journal, pools, workers, clicks, maintenance, batch, indexes, context)

@@ -24,6 +24,8 @@ import trio
 
 from daemon import logs
 from daemon.click.clicks import Clicks
+from daemon.click.country_file import CountryFile
+from daemon.click.visitor_country import VisitorCountries
 from daemon.control import socket as control
 from daemon.control.journal import journal_commands
 from daemon.database.postgres import database_loop
@@ -47,6 +49,7 @@ from daemon.watchdog import Watchdog
 
 HOLD_S = 3.0
 LOOK_S = 1.0
+FILE_S = 2.0
 
 log = structlog.get_logger("daemon")
 
@@ -169,8 +172,14 @@ class _Daemon:
         offers.replace(await trio.to_thread.run_sync(remembered_offers, settings.state_dir))
         commands: control.Commands = starting_commands(self.faces.troubles)
         async with journal_written() as writer, trio.open_nursery() as socket_nursery:
-            observe = self.faces.observers.click
-            self.clicks = clicks = Clicks(offers, None, writer, read_clocks, self._live, observe=observe)
+            observe, file = self.faces.observers.click, CountryFile(self._live, self.faces.troubles)
+            with trio.move_on_after(FILE_S):
+                await file.look()
+            socket_nursery.start_soon(restarted, "country file", file.run)
+            choose = VisitorCountries(self._live, file).offer_for
+            self.clicks = clicks = Clicks(
+                offers, None, writer, read_clocks, self._live, observe=observe, in_country=choose
+            )
             await socket_nursery.start(control.serve, settings.state_dir, commands)
             try:
                 spool = await spool_opened(settings, self._state_dir, writer, offers, self.faces.troubles)
@@ -191,6 +200,8 @@ class _Daemon:
         async with trio.open_nursery() as background:
             background.start_soon(restarted, "maintenance", runtime.maintenance.run)
             background.start_soon(restarted, "figures", context.overview.report.run)
+            background.start_soon(restarted, "sizes", context.overview.storage.run)
+            background.start_soon(restarted, "indexes", runtime.indexes.run)
             background.start_soon(restarted, "advice", context.overview.advisor.run)
             background.start_soon(restarted, "batch", runtime.batch.run)
             background.start_soon(restarted, "probes", runtime.workers.prober.run)

@@ -16,13 +16,14 @@ from daemon.errors import (
     DatabaseOccupied,
     DatabaseUnavailable,
     DiskUnavailable,
+    FileUnusable,
     StatementRefused,
 )
 from daemon.logs import masked
 
 LOG_EVERY_S = 60.0
 OUTAGE, REFUSED, BUSY, OCCUPIED = "database_unavailable", "statement_refused", "statement_blocked", "node_waits"
-DISK, MIGRATING = "disk_refuses", "database_migrating"
+DISK, MIGRATING, FILE = "disk_refuses", "database_migrating", "file_unusable"
 OVER = {
     OUTAGE: "database_back",
     REFUSED: "statement_accepted",
@@ -30,6 +31,7 @@ OVER = {
     OCCUPIED: "node_waits_no_longer",
     DISK: "disk_writable",
     MIGRATING: "migration_ended",
+    FILE: "file_usable",
 }
 EVENTS: dict[type[DatabaseUnavailable], str] = {
     StatementRefused: REFUSED,
@@ -37,6 +39,7 @@ EVENTS: dict[type[DatabaseUnavailable], str] = {
     DatabaseOccupied: OCCUPIED,
     DiskUnavailable: DISK,
     DatabaseMigrating: MIGRATING,
+    FileUnusable: FILE,
 }
 
 log = structlog.get_logger("daemon.database")

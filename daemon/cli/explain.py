@@ -15,7 +15,7 @@ from daemon.cli.output import say, say_json, warn
 from daemon.cli.session import AsJSON, ConfigFile, settings_of, work
 from daemon.control.socket import ask
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
-from daemon.logbook.clicks import read_click
+from daemon.logbook.clicks import find_click, read_click
 from daemon.logbook.filter import Selection
 from daemon.logbook.parse import Line
 from daemon.logbook.render_story import render_story
@@ -30,7 +30,7 @@ Rows = tuple[dict[str, Any] | None, dict[str, Any] | None]
 
 
 def explain(
-    request_id: Annotated[str, Parameter(metavar="REQUEST_ID", help="The answer's X-Request-Id.")],
+    request_id: Annotated[str, Parameter(metavar="REQUEST_ID", help="The answer's X-Request-Id; or a click id.")],
     file: LogFile = None,
     /,
     *,
@@ -41,25 +41,40 @@ def explain(
 
     The output includes why that IP was chosen, the duration of each hop, which
     parameters were added, and the reason of a fallback. The sources are the rows of
-    the click, which are kept for maintenance.retention_days, and its lines of the
-    log (journald, FILE, or standard input). Refused clicks are only in the log.
+    the click and its lines of the log (journald, FILE, or standard input). The hit
+    is kept for retention.hits_days, the trace with its hops for
+    retention.traces_days. Refused clicks are only in the log.
 
     Exit status: 1 if nothing is known about the click.
 
         tracepool explain 6f1c2d3e-8a5b-4c7d-9e0f-112233445566
         tracepool explain 6f1c2d3e-8a5b-4c7d-9e0f-112233445566 serve.log --json
+        tracepool explain Cj0KCQiA-gclid-of-the-click
     """
-    try:
-        wanted = UUID(request_id.strip())
-    except ValueError:
-        raise BadInput(f"{request_id!r} is no request id: the X-Request-Id of an answer, or `tracepool logs`, has one"
-                       " such as 6f1c2d3e-8a5b-4c7d-9e0f-112233445566") from None  # fmt: skip
-    story = _story(settings_of(config), wanted, file)
+    settings = settings_of(config)
+    story = _story(settings, _request_of(settings, request_id.strip()), file)
     if as_json:
         say_json(asdict(story))
         return
     for line in render_story(story):
         say(line)
+
+
+def _request_of(settings: Settings, given: str) -> UUID:
+    """The request id; that of the click with this click id."""
+    try:
+        return UUID(given)
+    except ValueError:
+        found = work(settings, find_click, given) if given and "\0" not in given else []
+    if not found:
+        raise BadInput(
+            f"{given!r} is no request id, and no click has it as its click id: the X-Request-Id of an answer, or"
+            " `tracepool logs`, has a request id such as 6f1c2d3e-8a5b-4c7d-9e0f-112233445566"
+        )
+    if len(found) > 1:
+        more = ", ".join(map(str, found[1:]))
+        warn(f"tracepool: {len(found) - 1} more requests have this click id, such as its repeats: {more}")
+    return found[0]
 
 
 def _story(settings: Settings, wanted: UUID, file: str | None) -> Story:
@@ -68,9 +83,10 @@ def _story(settings: Settings, wanted: UUID, file: str | None) -> Story:
     if story is None:
         where = "the log" if file == "-" else file or "journald"
         raise TheirFault(
-            f"nothing is known of {wanted}: there is no row of it (traces are kept for "
-            f"{settings.maintenance.retention_days:g} days) and no line in {where}. Name the daemon's log file, or look"
-            " for the id with: tracepool logs. The lines of a click are in the log of the node that answered it"
+            f"nothing is known of {wanted}: there is no row of it (hits are kept for {settings.retention.hits_days:g} "
+            f"days, traces for {settings.retention.traces_days:g} days) and no line in {where}. Name the daemon's log"
+            " file, or look for the id with: tracepool logs. The lines of a click are in the log of the node that"
+            " answered it"
         )
     return story
 

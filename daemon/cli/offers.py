@@ -65,25 +65,36 @@ def show(name: OfferName, /, *, as_json: AsJSON = False, config: ConfigFile = No
 
 def _row(offer: StoredOffer) -> tuple[object, ...]:
     of = {column: _words(value) for column, value in asdict(offer).items()}
+    country = of["countries"] or of["target_country"]
+    urls = " ".join(text for text in (of["tracking_urls"] or of["final_url"], of["country_urls"]) if text)
     parameters = "; ".join(text for text in (of["param_filter"], of["rename"]) if text)
     traced = " ".join(of[column] for column in TRACED if of[column] != SETTINGS[column].default)
     return (
-        *(of["offer_name"], of["target_country"], of["is_active"], of["deadline_s"], of["user_agent"]),
-        *(of["tracking_urls"] or of["final_url"], of["stop_at"], parameters, traced),
+        *(of["offer_name"], country, of["is_active"], of["deadline_s"], of["user_agent"]),
+        *(urls, of["stop_at"], parameters, traced),
     )
 
 
 def _words(value: Any) -> Any:
     """A list or an object of a column in the notation of an import; any other value unchanged."""
     if isinstance(value, list):
-        return " ".join(
-            word(item) if isinstance(item, str) else f"{item.get('weight', 1)}:{item['url']}" for item in value
-        )
+        return " ".join(map(_item, value))
     if isinstance(value, dict):
-        return " ".join(
-            f"{word(k)}={word(v)}" if isinstance(v, str) else f"{k} {' '.join(map(word, v))}" for k, v in value.items()
-        )
+        return " ".join(_pair(key, of) for key, of in value.items())
     return value
+
+
+def _item(item: Any) -> str:
+    return word(item) if isinstance(item, str) else f"{item.get('weight', 1)}:{item['url']}"
+
+
+def _pair(key: str, value: Any) -> str:
+    """`gclid=sub1` of rename, `keep gclid wbraid` of param_filter, `de:1:https://…` of country_urls."""
+    if isinstance(value, str):
+        return f"{word(key)}={word(value)}"
+    if any(isinstance(item, dict) for item in value):
+        return " ".join(f"{word(key)}:{_item(item)}" for item in value)
+    return f"{key} {' '.join(map(word, value))}"
 
 
 def remove(name: OfferName, /, *, config: ConfigFile = None) -> None:
@@ -129,7 +140,7 @@ def suggest(
     hop, as an average per trace.
 
     The newest 100,000 traces at most are read, of those that the daemon keeps
-    (maintenance.retention_days). --apply adds the hosts to the offer's stop_at.
+    (retention.traces_days). --apply adds the hosts to the offer's stop_at.
 
         tracepool offers suggest
         tracepool offers suggest --offer summer-sale --days 1 --json

@@ -95,8 +95,15 @@ def add(
     Tracking URLs: the URLs of --tracking-url share the clicks by weight. URL then
     gets no clicks until --no-tracking-urls, and need not be given.
 
+    Countries: a code of ISO 3166 such as de, or an English name. A click of an
+    offer with several is traced in its visitor's country: by --country-param, else
+    click.country_param, click.country_header or click.country_file. The first
+    --country is for visitors of all others. {country} is the chosen one's code.
+
         tracepool offers add summer-sale 'https://ads.example/click?id=7'
         tracepool offers add winter 'https://ads.example/c?w={gclid}' --country uk
+        tracepool offers add dach 'https://ads.example/d' --country de --country at \
+            --country-url at:https://ads.example/at --country-param geo
         tracepool offers add app 'https://ads.example/a' --landing-scheme market
         tracepool offers add shoes 'https://ads.example/s' --stop-at shop.example \
             --keep gclid --rename gclid=sub1
@@ -188,6 +195,9 @@ def import_file(
 
         target_country (us), is_active (true), deadline_s, notes, fallback_url,
         paused_to        winter-sale
+        countries        de at
+        country_urls     de:https://ads.example/de at:3:https://ads.example/at
+        country_param    geo
         user_agent       default or visitor
         trace_backend    default, local or service
         tracer           default, http, auto or browser
@@ -199,9 +209,10 @@ def import_file(
         click_ids        clickid subid
         tracking_urls    3:https://ads.example/a 1:https://ads.example/b
 
-    In JSON lines the last six may be lists and objects, as `tracepool offers list
-    --json` shows them; an empty one removes what the offer has. An offer that
-    exists is skipped and counted, or with --update changed to the file's values.
+    In JSON lines countries, country_urls and the last six may be lists and objects,
+    as `tracepool offers list --json` shows them; an empty one removes what the offer
+    has. target_country is the first of countries. An offer that exists is skipped
+    and counted, or with --update changed to the file's values.
 
     Each bad row is reported on standard error with its line and the reason. The
     good rows are added together: if adding fails, none is added.

@@ -13,9 +13,10 @@ from daemon.cli.import_file import ImportFile, Strict, imported
 from daemon.cli.output import progress, say, say_rows_json, say_table, warn
 from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, change, flag, settings_of, work
 from daemon.control.actions import Action
+from daemon.countries import country_in
 from daemon.errors import BadInput
 from daemon.pool import store
-from daemon.pool.provision_rows import DEFAULT_COUNTRY, DEFAULT_PROVIDER, NewIP, generated_ips, odd_countries, read_ips
+from daemon.pool.provision_rows import DEFAULT_COUNTRY, DEFAULT_PROVIDER, NewIP, generated_ips, read_ips
 from daemon.pool.store import PoolIP, Selection
 from daemon.providers.proxies import DEFAULT_PORT
 from daemon.settings.model import Settings
@@ -69,7 +70,8 @@ def import_file(
     also with blanks, tabs, semicolons, bars or commas between the parts.
 
     Columns of a table, and keys of JSON lines: ip_address, ip_port (7000), country,
-    provider, notes, username, password. Only ip_address is required. A table may be
+    provider, notes, username, password. Only ip_address is required. A country is a
+    code of ISO 3166 such as de or DEU, or its English name. A table may be
     CSV or what a spreadsheet exports, in UTF-8 or UTF-16. A login belongs to its
     IP, and is used instead of its provider's. No output ever shows a password.
 
@@ -87,12 +89,11 @@ def import_file(
         echo '{"ip_address": "192.0.2.7"}' | tracepool provision import -
     """
     settings = settings_of(config)
+    country_in(country, "--country")
     defaults = {"country": country, "provider": provider}
     found = imported(file, partial(read_ips, providers=settings.providers, defaults=defaults), strict=strict)
     if found is None:
         return 1
-    for odd in odd_countries(found.rows)[:COUNTRIES_NAMED_MAX]:
-        warn(f"tracepool: warning: country {odd} is no two-letter code: only offers with this text use its IPs")
     return _add(settings, "import ips", found.rows, refused=len(found.refused), repeated=len(found.repeated))
 
 

@@ -2,12 +2,11 @@
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -20,11 +19,15 @@ from daemon.cli.output import progress, say, say_json, say_table, warn
 from daemon.cli.session import ConfigFile, change, commander, flag, settings_of, with_database
 from daemon.control.actions import Action, queued, recorded
 from daemon.control.socket import ask
-from daemon.countries import canonical
+from daemon.countries import canonical, country_of, no_country
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
+from daemon.maintenance.node_report import counts_of
+from daemon.nodes.cluster import cluster_of
 from daemon.offers.macros import tracking_url
+from daemon.pool.messages import NO_COUNTS
 from daemon.settings.model import Settings
+from daemon.trace.batch_queue import Lane, wait_of
 from daemon.trace.batch_rows import add_traces, cancel_traces, traces_of
 
 POLL_S = 0.5
@@ -78,6 +81,8 @@ def trace(
         raise BadInput(f"--timeout {timeout:g}: more than 0 and at most {TIMEOUT_MAX_S} seconds")
     if cancel:
         return _cancel(urls, settings)
+    if country_of(country) is None:
+        warn(f"tracepool: --country: {no_country(country)}")
     wanted, refused = _read(urls, settings)
     if not wanted:
         raise BadInput("there is no URL to trace: give URLs, or - and one a line on standard input")
@@ -94,7 +99,7 @@ def trace(
             for request_id in ids:
                 say(str(request_id))
             return True
-        return await _Traces(database, settings.state_dir, canonical(country), ids, now, timeout, as_json).ended()
+        return await _Traces(database, settings, canonical(country), ids, now, timeout, as_json).ended()
 
     landed = with_database(settings, use)
     return 0 if landed and not refused else 1
@@ -146,7 +151,7 @@ class _Traces:
     """The traces of one command, until they have ended. `country` is canonical."""
 
     database: Database
-    state_dir: Path
+    settings: Settings
     country: str
     ids: Sequence[UUID]
     now: bool
@@ -219,18 +224,31 @@ class _Traces:
 
     async def _look(self) -> None:
         try:
-            found = await trio.to_thread.run_sync(ask, self.state_dir, "status")
+            found = await trio.to_thread.run_sync(ask, self.settings.state_dir, "status")
+            wait = await self._wait_elsewhere() if found is None else self._wait_in(found)
         except TheirFault as e:
             self._say("daemon", f"waiting: {e}")
             return
-        if found is None:
-            return
-        queues = [queue for queue in found.get("traces_waiting", ()) if queue["country"] == self.country]
-        for queue in queues:
-            if queue["reason"] is not None:
-                ways = "--timeout S gives up, Ctrl-C cancels"
-                remedy = f"--now does not wait for that, {ways}" if _may_hurry(queue["reason"], self.now) else ways
-                self._say(queue["reason"], f"waiting: {queue['why']}. {remedy[0].upper()}{remedy[1:]}.")
+        if wait is not None:
+            reason, why = wait
+            ways = "--timeout S gives up, Ctrl-C cancels"
+            remedy = f"--now does not wait for that, {ways}" if _may_hurry(reason, self.now) else ways
+            self._say(reason, f"waiting: {why}. {remedy[0].upper()}{remedy[1:]}.")
+
+    def _wait_in(self, status: Mapping[str, Any]) -> tuple[str, str] | None:
+        queues = status.get("traces_waiting", ())  # a daemon of an earlier version has none
+        found = (queue for queue in queues if queue["country"] == self.country and queue["reason"] is not None)
+        return next(((queue["reason"], queue["why"]) for queue in found), None)
+
+    async def _wait_elsewhere(self) -> tuple[str, str] | None:
+        """By the figures that other nodes wrote to their rows: no daemon runs here."""
+        nodes = nodes_that_run(await self.database.fetch("load_nodes"))
+        if not nodes:
+            return "daemon", "no daemon runs any more: the traces begin when one does"
+        counts = counts_of(cluster_of(nodes).countries).get(self.country, NO_COUNTS)
+        lane = Lane(self.country, counts, self.settings.pool.batch_below_percent)
+        wait = wait_of(lane, ahead=self.now)
+        return None if wait is None else (wait.reason, wait.why)
 
     def _say(self, reason: object, line: str) -> None:
         now_s = trio.current_time()
@@ -246,7 +264,10 @@ def _may_hurry(reason: str, now: bool) -> bool:
 
 async def _end_at_sigterm() -> None:
     """As Ctrl-C ends the command, so that `timeout` and service managers leave no traces behind."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+    heeded = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]  # see nohup
+    if not heeded:
+        return
+    with trio.open_signal_receiver(*heeded) as signals:
         async for _ in signals:
             raise KeyboardInterrupt
 

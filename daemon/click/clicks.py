@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -11,23 +11,27 @@ import trio
 
 from daemon.click.answer import fallback_location, landing_location
 from daemon.click.answer_slots import AnswerSlots
-from daemon.click.repeats import First, Repeats, click_id_of, repeat_key
+from daemon.click.click import Click
+from daemon.click.repeats import First, Repeats, repeat_key
 from daemon.click.unserved import Unserved, offer_of, outcome_of, where_of
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
 from daemon.errors import BadInput
-from daemon.journal.entries import Hit, HitKind, Recorder, TraceQueued
+from daemon.journal.entries import HitKind, Recorder
 from daemon.maintenance.tally import Tally
 from daemon.offers.model import Offer, Offers
 from daemon.settings.live import LiveSettings
-from daemon.trace.dispatch import Dispatcher, JobRequest, TraceHandle, queued_trace
+from daemon.trace.dispatch import Dispatcher, JobRequest, queued_trace
 from daemon.trace.jobs import Finished
+from daemon.trace.request_ids import new_request_id
 from daemon.trace.walk.steps import Identity
-from daemon.web.query import Inbound
+from daemon.web.query import Param
 
 HIT_DELAY_MAX_S = 0.05  # a redirect waits for its journal entry for this long at most
 ANSWER_BY_S = HIT_DELAY_MAX_S  # an answer begins this long before the deadline, so that this wait cannot delay it
 NAME_SHOWN_MAX = 100
+
+ChooseCountry = Callable[[Offer, Sequence[Param], Visitor], tuple[Offer, str]]
 
 log = structlog.get_logger("daemon.click")
 
@@ -42,27 +46,13 @@ class Answer(msgspec.Struct, frozen=True):
     in_background: bool = False
 
 
-@dataclass(slots=True)
-class _Click:
-    request_id: uuid.UUID
-    offer: Offer | Unserved
-    inbound: Inbound
-    visitor: Visitor
-    kept: Visitor  # what rows and log lines have of the visitor
-    received: Moment
-    fallback: str  # of the offer, with its macros expanded; with the parameters too if no offer serves the click
-    trace: TraceHandle | None = None
-    queued: tuple[TraceQueued, ...] = ()  # recorded with the hit
-    hit_is_late: bool = False
-    kind: HitKind = "click"
-
-
 @dataclass(eq=False, repr=False)
 class Clicks:
     """Answers clicks, and counts them: `waiting` for their answer, `answered`, `late_hits` answered before their entry.
 
     Without a dispatcher the daemon is starting: clicks of the offers in the cache file get a fallback at once.
-    `_draw` returns numbers uniform in [0, 1), which choose among the tracking URLs of an offer.
+    `_draw` returns numbers uniform in [0, 1), which choose among the tracking URLs of an offer. `in_country` chooses
+    among its countries, see visitor_country.py.
     `observe(outcome, reason, wait_s)` is called at the end of each click.
     """
 
@@ -73,8 +63,9 @@ class Clicks:
     _live: LiveSettings
     _draw: Callable[[], float] = random.random
     observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None
+    in_country: ChooseCountry = lambda offer, params, visitor: (offer, "first")
     tally: Tally = field(default_factory=Tally, init=False)
-    _repeats: Repeats[_Click] = field(default_factory=Repeats, init=False)
+    _repeats: Repeats[Click] = field(default_factory=Repeats, init=False)
     _slots: AnswerSlots = field(default_factory=AnswerSlots, init=False)
     waiting: int = field(default=0, init=False)
     answered: int = field(default=0, init=False)
@@ -100,7 +91,7 @@ class Clicks:
 
     def refuse_prefetch(self) -> Answer:
         """503 makes a browser drop its prefetch and send the request again when the visitor clicks."""
-        request_id = uuid.uuid4()
+        request_id = new_request_id(self._now().wall_s)
         error = "a prefetch is not traced: only the visitor's click is"
         log.info("prefetch_refused", request_id=str(request_id))
         self.observe("prefetch", None, 0.0)
@@ -127,22 +118,25 @@ class Clicks:
         first = self._repeats.begin(key, click, now_s, repeat_s)
         return await self._redirect(click, first)
 
-    def _click_of(self, query: bytes, visitor: Visitor, waited_s: float) -> _Click | Answer:
+    def _click_of(self, query: bytes, visitor: Visitor, waited_s: float) -> Click | Answer:
         """The click of a request; or the answer that refuses the request."""
         now = self._now()
         received = Moment(now.tick_s - waited_s, now.wall_s - waited_s)
-        request_id, kept = uuid.uuid4(), visitor.kept(self._live.current.privacy)
+        request_id, kept = new_request_id(now.wall_s), visitor.kept(self._live.current.privacy)
         found = offer_of(query, self.offers, is_starting=not self.is_tracing)
         if isinstance(found, Unserved):
             unserved = found.location(self._live.current.click.fallback_url, request_id)
             if unserved is None:
                 return self._refused(found, request_id)
-            return _Click(request_id, found, found.inbound, visitor, kept, received, unserved)
+            return Click(request_id, found, found.inbound, visitor, kept, received, unserved)
         offer, parsed = found
-        tracking_url = offer.target(self._draw()).of_click(parsed, request_id)
-        return _Click(request_id, offer, parsed, visitor, kept, received, tracking_url)
+        country_by = None
+        if offer.in_country:
+            offer, country_by = self.in_country(offer, parsed.params, visitor)
+        tracking_url = offer.target(self._draw()).of_click(parsed, request_id, offer.country)
+        return Click(request_id, offer, parsed, visitor, kept, received, tracking_url, country_by=country_by)
 
-    async def _repeat(self, click: _Click, offer: Offer, first: First[_Click]) -> Answer:
+    async def _repeat(self, click: Click, offer: Offer, first: First[Click]) -> Answer:
         """The first request's answer. If its visitor has left, this request goes on in its place, with its trace."""
         answer_by_s = click.received.tick_s + self._patience_s(offer) - ANSWER_BY_S
         self.waiting += 1
@@ -159,9 +153,10 @@ class Clicks:
         first.is_waited_for = True
         left = first.click
         click.request_id, click.trace, click.fallback = left.request_id, left.trace, left.fallback
+        click.offer, click.country_by = left.offer, left.country_by
         return await self._redirect(click, first)
 
-    async def _answer_marked(self, click: _Click, kind: HitKind, location: str, reason: str | None) -> Answer:
+    async def _answer_marked(self, click: Click, kind: HitKind, location: str, reason: str | None) -> Answer:
         """Answer a request that is no click of its own: its hit is marked, and no statistic counts a click."""
         click.kind, outcome = kind, outcome_of(click.offer, reason)
         try:
@@ -183,7 +178,7 @@ class Clicks:
     def _patience_s(self, offer: Offer) -> float:
         return offer.deadline_s or self._live.current.click.deadline_s
 
-    async def _redirect(self, click: _Click, first: First[_Click] | None = None) -> Answer:
+    async def _redirect(self, click: Click, first: First[Click] | None = None) -> Answer:
         """Resolve the click, record its hit, and answer. `first`: it is remembered, for its repeats."""
         self.waiting += 1
         outcome = "left"
@@ -207,7 +202,7 @@ class Clicks:
             self._conclude(click, outcome, reason, location)
         return Answer(302, click.request_id, location=location, in_background=outcome == "background")
 
-    def _fallback_of(self, click: _Click) -> str:
+    def _fallback_of(self, click: Click) -> str:
         if isinstance(click.offer, Unserved):
             return click.fallback
         return fallback_location(click.fallback, click.offer.param_rules.at_fallback(click.inbound.params))
@@ -218,7 +213,7 @@ class Clicks:
         log.info("click_refused", request_id=str(request_id), status=found.status, reason=found.refusal, **line)
         return Answer(found.status, request_id, error=found.error)
 
-    async def _resolve(self, click: _Click, *, is_remembered: bool) -> tuple[str, str | None]:
+    async def _resolve(self, click: Click, *, is_remembered: bool) -> tuple[str, str | None]:
         """(the redirect's URL, the reason if it is a fallback)."""
         offer, params = click.offer, click.inbound.params
         if isinstance(offer, Unserved):
@@ -242,7 +237,7 @@ class Clicks:
         reason = finished.reason if isinstance(finished, Finished) else finished
         return self._fallback_of(click), reason
 
-    async def _trace(self, click: _Click, offer: Offer, is_remembered: bool) -> Finished | str:
+    async def _trace(self, click: Click, offer: Offer, is_remembered: bool) -> Finished | str:
         """The end of the trace, or the reason why there is none by the click's deadline."""
         if click.trace is not None:  # that of a visitor who has left
             until_s = click.received.tick_s + self._patience_s(offer) - ANSWER_BY_S
@@ -260,7 +255,7 @@ class Clicks:
         with accepted:
             return await accepted.finished(accepted.deadline_s) or accepted.reason
 
-    def _request(self, click: _Click, offer: Offer) -> JobRequest:
+    def _request(self, click: Click, offer: Offer) -> JobRequest:
         visitor = click.visitor
         return JobRequest(
             request_id=click.request_id,
@@ -272,23 +267,8 @@ class Clicks:
             visitor=Identity(visitor.user_agent or "", visitor.accept_language, visitor.referrer),
         )
 
-    async def _record_hit(self, click: _Click, location: str, reason: str | None) -> None:
-        now = self._now()
-        hit = Hit(
-            request_id=click.request_id,
-            offer_id=click.offer.id,
-            offer_name=click.offer.name,
-            outcome=outcome_of(click.offer, reason),
-            reason=reason,
-            location=location,
-            visitor_address=click.kept.address,
-            user_agent=click.kept.user_agent,
-            referrer=click.kept.referrer,
-            wait_ms=round((now.tick_s - click.received.tick_s) * 1000),
-            answered_at=now.wall_s,
-            kind=click.kind,
-            click_id=click_id_of(click.offer.click_ids, click.inbound.params),
-        )
+    async def _record_hit(self, click: Click, location: str, reason: str | None) -> None:
+        hit = click.hit(location, reason, self._now())
         is_durable = False
         with trio.move_on_after(HIT_DELAY_MAX_S):
             is_durable = await self._journal.durable(*click.queued, hit)
@@ -296,7 +276,7 @@ class Clicks:
             self.late_hits += 1
             click.hit_is_late = True
 
-    def _conclude(self, click: _Click, outcome: str, reason: str | None, location: str) -> None:
+    def _conclude(self, click: Click, outcome: str, reason: str | None, location: str) -> None:
         wait_ms = (self._now().tick_s - click.received.tick_s) * 1000
         self.observe(outcome, reason, wait_ms / 1000)
         if outcome != "left":
@@ -317,4 +297,5 @@ class Clicks:
             location=location,
             visitor=click.kept.address,
             **({"hit_is_late": True} if click.hit_is_late else {}),
+            **({"country": click.offer.country, "country_by": click.country_by} if click.country_by else {}),
         )

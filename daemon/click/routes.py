@@ -13,6 +13,7 @@ from daemon.http.http1 import Header, Request, Response
 from daemon.printable import one_line
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import DEADLINE_MAX_S, Settings
+from daemon.web.headers import value_of
 from daemon.web.privacy import kept_address
 
 METHODS = ("GET", "HEAD")
@@ -44,7 +45,8 @@ def click_handler(
     `hindrances()`: lines for /readyz. `falls_back()`: whether click.fallback_url is set. Then a misspelt path is a
     click too, if it or its query names an offer.
     """
-    trusted = trusted_proxies(settings.click.trusted_proxies, settings.click.forwarded_header)
+    click = settings.click
+    trusted = trusted_proxies(click.trusted_proxies, click.forwarded_header, click.country_header)
 
     async def handle(request: Request) -> Response:
         path, clicks = request.path, current_clicks()
@@ -52,6 +54,8 @@ def click_handler(
         is_click = is_click or (falls_back() and path not in PROBES and _names_offer(path, request.query))
         if not is_click and path not in PROBES:
             return _error(404, HTTPStatus.NOT_FOUND.phrase)
+        if is_click and request.method == "OPTIONS" and (allowed := _cors(request)):
+            return Response(204, allowed)
         methods = CLICK_METHODS if is_click else METHODS
         if request.method not in methods:
             return _error(405, HTTPStatus.METHOD_NOT_ALLOWED.phrase, (b"allow", ", ".join(methods).encode()))
@@ -61,7 +65,7 @@ def click_handler(
             ready = clicks is not None and clicks.is_tracing
             lines = ["ready" if ready else "not ready", *map(one_line, hindrances()), ""]
             return Response(200 if ready else 503, (TEXT,), "\n".join(lines).encode("utf-8", "replace"))
-        if clicks is None and (clicks := await _begun(current_clicks, settings.click.deadline_s)) is None:
+        if clicks is None and (clicks := await _begun(current_clicks, click.deadline_s)) is None:
             return _error(503, "tracepool is starting: its database is not there yet", RETRY_AFTER)
         return await _answer_click(request, clicks, trusted)
 
@@ -114,6 +118,20 @@ async def _begun(current_clicks: Callable[[], Clicks | None], within_s: float) -
 
 def _names_offer(path: str, query: bytes) -> bool:
     return b"offer=" in query.lower() or "offer=" in path.lower() or path.lower().startswith(tuple(CLICK_PATHS))
+
+
+def _cors(request: Request) -> list[Header]:
+    """What a browser asks before it sends a beacon of JSON from a page of another site (Fetch, 3.3.2: preflight)."""
+    origin, asked = (value_of(request.headers, name) for name in (b"origin", b"access-control-request-method"))
+    if origin is None or asked is None:
+        return []
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-allow-credentials", b"true"),  # a beacon is sent with them; none is read here
+        (b"access-control-allow-methods", ", ".join(CLICK_METHODS).encode()),
+        (b"access-control-allow-headers", value_of(request.headers, b"access-control-request-headers") or b"*"),
+        (b"access-control-max-age", b"600"),
+    ]
 
 
 def _click_path(path: str) -> str:

@@ -35,6 +35,10 @@ class Unserved:
     def name(self) -> str:
         return self.inbound.offer[:NAME_CHARACTERS_MAX]
 
+    @property
+    def country(self) -> None:
+        """No IPs trace the click."""
+
     def location(self, fallback_url: str, request_id: UUID) -> str | None:
         """The offer's fallback URL, else `fallback_url`, with the click's parameters; None if neither is set."""
         target = self.fallback or (_target(fallback_url) if fallback_url else None)

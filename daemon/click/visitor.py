@@ -33,6 +33,7 @@ class Visitor(msgspec.Struct, frozen=True):
     user_agent: str | None
     accept_language: str | None
     referrer: str | None
+    country: str | None = None  # as a trusted proxy reports it
 
     def kept(self, privacy: Privacy) -> "Visitor":
         """What rows, log lines and events have of this visitor. Only the click itself uses the rest, in memory."""
@@ -53,11 +54,14 @@ class TrustedProxies:
     header: in lower case. `forwarded` is read by RFC 7239, any other header as a list of addresses. AUTO:
     X-Forwarded-For, or Forwarded in a request that has no X-Forwarded-For. A proxy that sets only Forwarded passes on
     the X-Forwarded-For that a visitor made up, so it requires `forwarded`.
+
+    country_header: the header in which they report the visitor's country, in lower case; empty: none.
     """
 
     networks: tuple[Network, ...] = ()
     unix: bool = False
     header: str = AUTO
+    country_header: str = ""
 
     def trust(self, peer: str | None) -> bool:
         """`peer` is None at a unix socket."""
@@ -80,10 +84,10 @@ class TrustedProxies:
         return _addresses(FORWARDED, _texts(headers, FORWARDED))
 
 
-def trusted_proxies(texts: Sequence[str], header: str = AUTO) -> TrustedProxies:
-    """`click.trusted_proxies` and `click.forwarded_header`, parsed."""
+def trusted_proxies(texts: Sequence[str], header: str = AUTO, country_header: str = "") -> TrustedProxies:
+    """`click.trusted_proxies`, `click.forwarded_header` and `click.country_header`, parsed."""
     parsed = (ipaddress.ip_network(text, strict=False) for text in texts if text != UNIX)
-    return TrustedProxies(tuple(map(_unmapped, parsed)), UNIX in texts, header.lower())
+    return TrustedProxies(tuple(map(_unmapped, parsed)), UNIX in texts, header.lower(), country_header.lower())
 
 
 def visitor_of(peer: str | None, headers: RawHeaders, trusted: TrustedProxies) -> Visitor:
@@ -93,6 +97,7 @@ def visitor_of(peer: str | None, headers: RawHeaders, trusted: TrustedProxies) -
         user_agent=_cut(value_of(headers, b"user-agent")),
         accept_language=_cut(value_of(headers, b"accept-language")),
         referrer=_cut(value_of(headers, b"referer")),
+        country=_country(peer, headers, trusted) if trusted.country_header else None,
     )
 
 
@@ -126,6 +131,14 @@ def _address(peer: str | None, headers: RawHeaders, trusted: TrustedProxies) -> 
         if not trusted.trust(address):
             return address
     return address
+
+
+def _country(peer: str | None, headers: RawHeaders, trusted: TrustedProxies) -> str | None:
+    """What a trusted proxy reports; None if several fields differ, because a visitor may have sent one of them."""
+    if not trusted.trust(peer):
+        return None
+    reported = set(_texts(headers, trusted.country_header))
+    return reported.pop().strip() if len(reported) == 1 else None
 
 
 def _addresses(header: str, fields: list[str]) -> Iterator[str | None]:

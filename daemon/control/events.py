@@ -13,9 +13,11 @@ from logging import WARNING
 from typing import Any
 
 RECENT_MAX = 200
+REFUSED_MAX = 500
 WATCHERS_MAX = 32
 QUEUE_MAX = 400
-LIVE = {"click": "click", "click_refused": "click", "trace": "trace"}
+REFUSED = "click_refused"
+LIVE = {"click": "click", REFUSED: "click", "trace": "trace"}
 OF_THE_PROCESS = {"starting", "socket_activated", "ready", "reloaded", "signal", "stopping"}
 OF_THE_DATABASE = {"embedded_database", "database_migrated", "database_back", "database_held_again"}
 OF_OPERATORS = {"audit", "advice_over", "ips_adopted", "ips_removed", "maintenance", "offers_adopted"}
@@ -58,6 +60,7 @@ class Watcher:
 class Events:
     def __init__(self) -> None:
         self._recent: deque[Noted] = deque(maxlen=RECENT_MAX)
+        self._refused: deque[Mapping[str, Any]] = deque(maxlen=REFUSED_MAX)
         self._watchers: list[Watcher] = []
         self._last_id = 0
 
@@ -70,9 +73,13 @@ class Events:
         after = after if after <= self._last_id else 0
         return [noted for noted in tuple(self._recent) if noted.id > after]
 
+    def refused(self) -> list[Mapping[str, Any]]:
+        """The log lines of the last refused clicks, the newest first."""
+        return list(reversed(tuple(self._refused)))
+
     def wants(self, level: int, event: str) -> bool:
         if event in LIVE and level < WARNING:
-            return bool(self._watchers)
+            return event == REFUSED or bool(self._watchers)
         return level >= WARNING or event in NOTABLE
 
     def take(self, level: int, line: Mapping[str, Any]) -> None:
@@ -80,6 +87,8 @@ class Events:
         event = str(line.get("event", ""))
         if not self.wants(level, event):
             return
+        if event == REFUSED:
+            self._refused.append(dict(line))
         facts = {key: value for key, value in line.items() if key not in ("event", "level", "ts")}
         if (kind := LIVE.get(event)) is not None and level < WARNING:
             if kind == "click":

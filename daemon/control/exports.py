@@ -55,10 +55,13 @@ EXPORTS: Mapping[str, Export] = {
         "h",
         (
             *("created_at", "request_id", "offer_name", "kind", "outcome", "reason", "location", "visitor_address"),
-            *("user_agent", "referrer", "wait_ms", "click_id"),
+            *("user_agent", "referrer", "wait_ms", "click_id", "country"),
         ),
         frozenset(
-            {"offer_name", "outcome", "reason", "location", "visitor_address", "user_agent", "referrer", "click_id"}
+            {
+                *("offer_name", "outcome", "reason", "location", "visitor_address", "user_agent", "referrer"),
+                *("click_id", "country"),
+            }
         ),
     ),
     "traces": Export(

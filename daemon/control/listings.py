@@ -96,6 +96,7 @@ HITS = Listing(
         "outcome": "h.outcome = {}::text",
         "kind": "h.kind = {}::text",
         "reason": "h.reason = {}::text",
+        "countries": "lower(btrim(h.country)) = any({}::text[])",
         "visitor": "h.visitor_address = {}::text",
         "click_id": f"h.click_id = left({{}}::text, {CLICK_ID_CHARACTERS_MAX})",
     },
@@ -121,7 +122,8 @@ OFFERS = Listing(
     },
     filters={
         "offer": "o.offer_name = {}::text",
-        "countries": "lower(btrim(o.target_country)) = any({}::text[])",
+        "countries": "exists (select from unnest(array_append(o.countries, o.target_country)) n"
+        " where lower(btrim(n)) = any({}::text[]))",
         "active": "o.is_active = {}::boolean",
         "user_agent": "o.user_agent = {}::text",
         "trace_backend": "o.trace_backend = {}::text",

@@ -222,6 +222,7 @@ def _journal(overview: Overview, backlog: int | None) -> Iterator[Metric]:
         ("recorded", "Entries taken by the journal", writer.recorded),
         ("dropped", "Entries lost because a limit was reached", writer.dropped),
         ("refused", "Entries that PostgreSQL refused", shipper.refused),
+        ("too_old", "Hits and traces older than their retention when they were shipped", shipper.too_old),
         ("late_hits", "Clicks answered before their hit was on the disk", overview.clicks.late_hits),
     ):
         yield CounterMetricFamily(f"tracepool_journal_{name}", what, value=count)
@@ -243,7 +244,7 @@ def _advice(overview: Overview) -> Iterator[Metric]:
             active.add_metric((code, severity.value), given[code, severity])
     affected = GaugeMetricFamily(
         "tracepool_advice_affected",
-        f"IPs, clicks, traces or rows that the advice speaks of, {EACH}",
+        f"IPs, clicks, traces, offers or rows that the advice speaks of, {EACH}",
         labels=("code", "country", "provider"),
     )
     counts = Counted[tuple[str, str, str]]()

@@ -3,7 +3,7 @@
 PostgreSQL does all sums; sorts and joins that exceed its work_mem use its temporary files. The SQL is made of the
 constants here. A click counts when it was answered, a trace when it ended; repeats,
 previews (hits.kind) and background clicks (hits.outcome) are counted apart. The country of a click is that of its
-trace, else that of its offer.
+trace, else the one that was chosen for it, else the first one of its offer.
 """
 
 import json
@@ -22,7 +22,7 @@ TRACE_GROUPS_MAX = 10_000
 _COUNTRY = "coalesce($3::jsonb ->> lower(btrim({0})), lower(btrim({0})))"
 _CLICK_KEYS = {
     "offer": "coalesce(o.offer_name, h.offer_name)",
-    "country": _COUNTRY.format("coalesce(t.target_country, o.target_country)"),
+    "country": _COUNTRY.format("coalesce(t.target_country, h.country, o.target_country)"),
     "provider": "t.provider",
     "day": "(h.created_at at time zone 'utc')::date::text",
     "reason": """case when h.kind <> 'click' then null when h.outcome = 'resolved' then $4
@@ -186,7 +186,8 @@ def _keys(by: By | None, expressions: Mapping[str, str]) -> tuple[str, str]:
 
 def _known(statement: str) -> str:
     """The statement with the aliases of countries and the word for landed clicks in place of $3 and $4."""
-    return statement.replace("$3", f"'{json.dumps(ALIASES)}'").replace("$4", f"'{LANDED}'")
+    aliases = json.dumps(dict(ALIASES)).replace("'", "''")
+    return statement.replace("$3", f"'{aliases}'").replace("$4", f"'{LANDED}'")
 
 
 def _read(row: Mapping[str, Any]) -> dict[str, Any]:

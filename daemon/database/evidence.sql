@@ -32,6 +32,18 @@ select country, provider, count(*) as ips,
            filter (where starts_with(ip_address, provider || '-' || country || '-')) as highest
 from ip_rotation_pool group by 1, 2 order by ips desc
 
+-- name: countries_in_use
+-- Each spelling of a country: the number of IPs and the first offers that have it.
+select c.country, sum(c.ips)::int as ips,
+       coalesce((array_agg(distinct c.offer) filter (where c.offer is not null))[:100], '{}') as offers
+from (
+    select lower(btrim(country)) as country, count(*) as ips, null as offer
+    from ip_rotation_pool where set_aside is null group by 1
+    union all
+    select lower(btrim(n.country)), 0, o.offer_name
+    from offers o cross join lateral unnest(array_append(o.countries, o.target_country)) n (country)) c
+group by 1 order by 2 desc, 1 limit 1000
+
 -- name: set_aside
 select count(*) from ip_rotation_pool where set_aside is not null
 
@@ -90,13 +102,20 @@ select count(*) filter (where rested_s <= 1.5 * $1::float8) as barely,
 from traced
 
 -- name: spent
--- Of the last hour's newest 20,000 traces: mean bytes received, and the median of the statistics before.
-select t.traces, t.bytes, u.usual_bytes, u.usual_hours
-from (
-    select count(*) as traces, avg(bytes_received)::float8 as bytes
-    from (select bytes_received from active_trace_requests
-          where created_at > now() - interval '1 hour' and trace_time_ms is not null
-          order by created_at desc limit 20000) n) t,
+-- Of the last hour's newest 20,000 traces: mean bytes received, the offer and the provider with the most of them, and the
+-- median of the statistics before.
+with newest as materialized (
+    select bytes_received, offer_id, provider from active_trace_requests
+    where created_at > now() - interval '1 hour' and trace_time_ms is not null
+    order by created_at desc limit 20000)
+select t.traces, t.bytes, u.usual_bytes, u.usual_hours, o.offer, o.offer_bytes, p.provider
+from (select count(*) as traces, avg(bytes_received)::float8 as bytes from newest) t
+left join (
+    select f.offer_name as offer, avg(n.bytes_received)::float8 as offer_bytes
+    from newest n join offers f on f.id = n.offer_id
+    group by 1 order by sum(n.bytes_received) desc limit 1) o on true
+left join (select provider from newest where provider is not null
+           group by 1 order by sum(bytes_received) desc limit 1) p on true,
     (select (percentile_cont(0.5) within group (order by bytes_per_trace_1h))::float8 as usual_bytes,
             coalesce(extract(epoch from max(recorded_at) - min(recorded_at)) / 3600, 0)::float8 as usual_hours
      from ip_pool_statistics
@@ -104,19 +123,39 @@ from (
            and bytes_per_trace_1h is not null) u
 
 -- name: credentials_refused
--- Of the last hour's newest 20,000 traces: those whose proxy refused the credentials, by provider.
-select coalesce(provider, 'unknown') as provider, count(*) as traces
-from (select provider, verdict from active_trace_requests where created_at > now() - interval '1 hour'
-      order by created_at desc limit 20000) t
-where verdict = 'credentials' group by 1
+-- Of the last hour's newest 20,000 traces: those whose proxy refused the credentials, by provider and country.
+select coalesce(provider, 'unknown') as provider, target_country as country, count(*) as traces
+from (select provider, verdict, target_country from active_trace_requests
+      where created_at > now() - interval '1 hour' order by created_at desc limit 20000) t
+where verdict = 'credentials' group by 1, 2
+
+-- name: attempt_errors
+-- Why the last hour's newest 20,000 traces failed by the fault of their IP or provider. Without the hop and its host, equal
+-- errors are one.
+select country, provider, regexp_replace(error_message, '^hop \d+ \([^)]*\): ', '') as error, count(*) as traces
+from (select target_country as country, provider, error_message, verdict from active_trace_requests
+      where created_at > now() - interval '1 hour' order by created_at desc limit 20000) t
+where verdict in ('ip', 'provider') and provider is not null and error_message is not null
+group by 1, 2, 3 order by 4 desc limit 500
+
+-- name: has_clicks
+select exists (select from hits where kind = 'click')
+
+-- name: ips_out
+-- Failed IPs, and other IPs whose last trace failed by the IP's fault.
+select country, provider, count(*) filter (where status = 'failed' or not is_healthy) as failed,
+       count(*) filter (where status <> 'failed' and is_healthy) as others
+from ip_rotation_pool
+where set_aside is null and (status = 'failed' or not is_healthy or consecutive_failures > 0)
+group by country, provider
 
 -- name: active_by_country
 select target_country as country, count(*) as traces
 from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0 group by 1
 
 -- name: clicks_by_minute
--- $1: days. Answered clicks by their offer's country and minute, with the minutes since the first click of the group.
-select o.target_country as country, floor(extract(epoch from h.created_at) / 60)::bigint as minute,
+-- $1: days. Answered clicks by their country and minute, with the minutes since the first click of the group.
+select coalesce(h.country, o.target_country) as country, floor(extract(epoch from h.created_at) / 60)::bigint as minute,
        count(*) as clicks,
        (extract(epoch from now() - min(h.created_at)) / 60)::float8 as minutes_since
 from hits h join offers o on o.id = h.offer_id

@@ -155,7 +155,7 @@ class Hit(msgspec.Struct, frozen=True):
     """One answered click; or, by its `kind`, a repeat of one or a preview of a link, which used no IP.
 
     `outcome`: resolved, fallback, or background (answered at once, and traced afterwards). `click_id`: the value of the
-    parameter that identifies the click, such as gclid.
+    parameter that identifies the click, such as gclid. `country`: whose IPs were to trace it.
     Without `offer_id` no offer has the name that the click gave, which may be empty.
     """
 
@@ -172,6 +172,7 @@ class Hit(msgspec.Struct, frozen=True):
     answered_at: float
     kind: HitKind = "click"
     click_id: Text = None
+    country: Text = None
 
 
 Entry = IpChanged | IpGiven | TracePending | TraceQueued | TraceProcessing | TraceFinished | IpTraffic | Hit

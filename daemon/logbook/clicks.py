@@ -1,4 +1,4 @@
-"""Reads the rows of one click: its trace and its hit. A unit of work."""
+"""Reads the rows of one click: its trace and its hit. Units of work."""
 
 import json
 from typing import Any
@@ -8,6 +8,11 @@ from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 
 JSON = ("inbound_params", "extracted_params", "redirect_chain")
+
+
+async def find_click(conn: Connection, click_id: str) -> list[UUID]:
+    """The requests with this click id, at most 20: clicks before their repeats, then the newest first."""
+    return [row["request_id"] for row in await conn.fetch(QUERIES["requests_of_click_id"], click_id)]
 
 
 async def read_click(conn: Connection, request_id: UUID) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

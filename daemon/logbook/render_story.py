@@ -10,12 +10,19 @@ from daemon.logbook.story import VERDICTS, Chosen, Story, Trace, span
 from daemon.printable import word
 
 LABEL = 10
+COUNTRY_BY = {
+    "parameter": "the click's parameter names it",
+    "header": "the header click.country_header names it",
+    "file": "click.country_file has it for the visitor's address",
+    "first": "the offer's first one, because the visitor's is not known or not the offer's",
+}
 
 
 def render_story(story: Story) -> Iterator[str]:
     of = f" of offer {word(story.offer)}" if story.offer else ""
     yield f"click {story.request_id}{of}, {story.received_at or 'at an unknown time'}"
     yield from _asked(story)
+    yield from _country(story)
     if story.chosen is not None:
         yield from _ip(story.chosen)
     for number, hop in enumerate(story.hops, start=1):
@@ -42,6 +49,12 @@ def _asked(story: Story) -> Iterator[str]:
             yield _line("", f"from {word(story.referrer)}")
 
 
+def _country(story: Story) -> Iterator[str]:
+    if story.country and (story.country_by or story.chosen is None):
+        why = COUNTRY_BY.get(story.country_by or "")
+        yield _line("country", word(story.country) + (f": {why}" if why else ""))
+
+
 def _ip(chosen: Chosen) -> Iterator[str]:
     more = [word(text) for text in (chosen.country, chosen.provider) if text]
     lease = [] if chosen.lease_no is None else [f"its lease {chosen.lease_no}"]
@@ -56,7 +69,8 @@ def _ip(chosen: Chosen) -> Iterator[str]:
 
 def _end(trace: Trace) -> Iterator[str]:
     if trace.status in ("pending", "processing"):
-        yield _line("trace", f"not over yet ({trace.status})")
+        waits = trace.status == "pending" and trace.is_queued
+        yield _line("trace", "it waits for a free IP" if waits else f"not over yet ({trace.status})")
         return
     cost = [] if trace.trace_ms is None else [f"in {_ms(trace.trace_ms)}"]
     cost += [f"for {trace.bytes_received / 1000:.1f} KB"] if trace.bytes_received else []

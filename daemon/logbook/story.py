@@ -73,7 +73,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """`status`: pending, processing, completed, failed or timeout. `cost` in US dollars."""
+    """`status`: pending, processing, completed, failed or timeout. `cost` in US dollars. `is_queued`: nobody waits."""
 
     status: str
     verdict: str | None
@@ -89,6 +89,7 @@ class Trace:
     cost: float | None
     retry_count: int
     ended_at: str | None
+    is_queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,8 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Story:
+    """`country_by`: where the visitor's country is from, if the offer has several: parameter, header, file or first."""
+
     request_id: str
     offer: str | None
     received_at: str | None
@@ -118,6 +121,8 @@ class Story:
     user_agent: str | None
     referrer: str | None
     click_id: str | None
+    country: str | None
+    country_by: str | None
     inbound_params: Params
     chosen: Chosen | None
     hops: tuple[Hop, ...]
@@ -145,6 +150,8 @@ def story_of(
         user_agent=hit.get("user_agent"),
         referrer=hit.get("referrer"),
         click_id=hit.get("click_id"),
+        country=hit.get("country") or click.get("country"),
+        country_by=click.get("country_by"),
         inbound_params=row.get("inbound_params") or {},
         chosen=_chosen(row, traced),
         hops=_hops(row.get("redirect_chain") or ()),
@@ -181,11 +188,20 @@ def _chosen(row: Mapping[str, Any], traced: Mapping[str, Any]) -> Chosen | None:
         unused_s=unused_s,
         choices=choices,
         why=_why_chosen(unused_s, choices),
-        waited_ms=row.get("wait_time_ms", traced.get("wait_ms")),
+        waited_ms=_waited_ms(row, traced),
         at=_instant(row.get("ip_locked_at")),
         tried=tuple(row.get("ips_tried") or traced.get("ips_tried") or ()),
         exit_ip=row.get("exit_ip") or traced.get("exit_ip"),
     )
+
+
+def _waited_ms(row: Mapping[str, Any], traced: Mapping[str, Any]) -> float | None:
+    """From the click to its IP. Of a trace that was queued, wait_time_ms has only the time since its turn came."""
+    locked_at, started_at = row.get("ip_locked_at"), row.get("started_at")
+    if row.get("priority") and isinstance(locked_at, datetime) and isinstance(started_at, datetime):
+        return round((locked_at - started_at).total_seconds() * 1000, 1)
+    waited_ms: float | None = row.get("wait_time_ms", traced.get("wait_ms"))
+    return waited_ms
 
 
 def _why_chosen(unused_s: float | None, choices: int | None) -> str:
@@ -240,6 +256,7 @@ def _trace(row: Mapping[str, Any] | None, traced: Mapping[str, Any]) -> Trace | 
         cost=row.get("cost"),
         retry_count=row.get("retry_count") or 0,
         ended_at=_instant(row.get("completed_at")),
+        is_queued=bool(row.get("priority")),
     )
 
 

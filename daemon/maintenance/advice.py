@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from shlex import quote
 
+from daemon.maintenance.advice_countries import country_unknown
+from daemon.maintenance.advice_disk import disk_full_soon
 from daemon.maintenance.advice_incidents import attempts_failing, country_without_ips, ips_out
 from daemon.maintenance.advice_nodes import ips_nobodys, node_draining, node_lost, settings_differ, versions_differ
 from daemon.maintenance.advice_pools import active_above_available, oversized, utilisation_high
@@ -49,8 +51,8 @@ def _database_hinders(f: Figures) -> Iterator[Advice]:
         yield Advice(
             "database_hinders",
             Severity.CRITICAL,
-            f"PostgreSQL prevents {hindrance.activity}: {hindrance.sentence}.",
-            "PostgreSQL cannot be reached, or refuses a statement of tracepool",
+            f"This does not work: {hindrance.activity}. {hindrance.sentence}.",
+            "PostgreSQL, the disk or a file that the settings name hinders the daemon",
             {},
             hindrance.remedy,
             hindrance.activity,
@@ -167,15 +169,18 @@ def _provider_suspected(f: Figures) -> Iterator[Advice]:
 def _credentials_refused(f: Figures) -> Iterator[Advice]:
     for name, traces in sorted({**f.refusals, **f.evidence.credentials_refused}.items()):
         if traces > 0 and f.refusals.get(name) != 0:
+            country = f.evidence.refused_in.get(name)
+            where = f", most of them in {country}" if country else ""
             yield Advice(
                 "credentials_refused",
                 Severity.CRITICAL,
-                f"The proxies of {name} refused the login {traces} times in the last hour: correct its username and "
-                "password.",
+                f"The proxies of {name} refused the login {traces} times in the last hour{where}: correct its username "
+                "and password.",
                 "a proxy answered 407: the provider's credentials are wrong, or its quota is used up",
                 {"traces_refused": traces},
                 f"set providers.{name}.username and its password, then: systemctl reload tracepool",
                 name,
+                country=country,
                 provider=name,
                 count=traces,
             )
@@ -196,7 +201,9 @@ def _money_unusual(f: Figures) -> Iterator[Advice]:
         "times_usual": round(ratio, 2),
         "traces": traffic.traces,
     }
-    money = ""
+    money, offer = "", ""
+    if traffic.offer and traffic.offer_bytes is not None:
+        offer = f" Most bytes were of the offer {traffic.offer}, {traffic.offer_bytes / 1000:.1f} KB a trace."
     if len(set(prices)) == 1:
         cost, before = round(now * prices[0] / 1e6, 4), round(usual * prices[0] / 1e6, 4)
         numbers |= {"money_per_1000_traces": cost, "usual_money_per_1000_traces": before}
@@ -205,17 +212,20 @@ def _money_unusual(f: Figures) -> Iterator[Advice]:
         "money_unusual",
         Severity.WARNING if ratio > 1 else Severity.INFO,
         f"A trace of the last hour took {now / 1000:.1f} KB on average, {ratio:.1f} times the usual "
-        f"{usual / 1000:.1f} KB: look for a chain that has changed.{money}",
+        f"{usual / 1000:.1f} KB: look for a chain that has changed.{offer}{money}",
         f"bytes, and so money, per trace above {TRAFFIC_MORE:g} or below {TRAFFIC_LESS:g} times the median of the "
         "days before",
         numbers,
-        "tracepool logs --since 1h",
+        f"tracepool logs --since 1h --offer {quote(traffic.offer)}" if traffic.offer else "tracepool logs --since 1h",
+        offer=traffic.offer,
+        provider=traffic.provider,
         count=traffic.traces,
     )
 
 
 RULES: Mapping[str, Rule] = {
     "database_hinders": _database_hinders,
+    "disk_full_soon": disk_full_soon,
     "entries_refused": _entries_refused,
     "ips_set_aside": _ips_set_aside,
     "connections_short": _connections_short,
@@ -224,6 +234,7 @@ RULES: Mapping[str, Rule] = {
     "ips_nobodys": ips_nobodys,
     "node_draining": node_draining,
     "versions_differ": versions_differ,
+    "country_unknown": country_unknown,
     "country_without_ips": country_without_ips,
     "ips_out": ips_out,
     "attempts_failing": attempts_failing,

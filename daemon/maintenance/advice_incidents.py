@@ -38,15 +38,14 @@ def country_without_ips(f: Figures) -> Iterator[Advice]:
         yield Advice(
             "country_without_ips",
             Severity.WARNING if has_default else Severity.CRITICAL,
-            f"There is no IP in {country}, the country of {which}: their {effect}.",
+            f"There is no IP in {country}, the country of {which}: {'its' if len(offers) == 1 else 'their'} {effect}.",
             "a country of an active offer has no IP",
             {"ips": 0, "offers": len(offers)},
             f"tracepool provision import ips.csv --country {quote(country)}",
             country,
             country=country,
             offer=offers[0] if len(offers) == 1 else None,
-            count=0,
-            of=0,
+            count=len(offers),
         )
 
 

@@ -3,9 +3,10 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
-from daemon.countries import canonical, rows_by_country
+from daemon.countries import canonical, is_country, rows_by_country
 from daemon.database.postgres import Connection, is_pooled
 from daemon.database.queries import QUERIES
 from daemon.maintenance.attempts import error_in
@@ -14,6 +15,7 @@ from daemon.maintenance.figures import (
     Faults,
     Landings,
     NodeFact,
+    OddCountry,
     Peak,
     RecentDemand,
     Sample,
@@ -25,6 +27,7 @@ from daemon.nodes.peers import peer_of
 from daemon.settings.model import Settings
 
 WINDOW_S = 600.0
+ODD_COUNTRIES_MAX = 20
 OVERHANG_INTERVALS = 2  # older samples are read too, because a sample counts for the time after it
 
 
@@ -46,15 +49,25 @@ async def read_evidence(conn: Connection, now_s: float, settings: Settings) -> E
         gave_up=await conn.fetchval(QUERIES["gave_up"]),
         barely_rested=Faults(rested["barely"], rested["barely_by_ip"]),
         well_rested=Faults(rested["well"], rested["well_by_ip"]),
-        traffic=Traffic(spent["traces"], spent["bytes"], spent["usual_bytes"], spent["usual_hours"]),
-        credentials_refused={row["provider"]: row["traces"] for row in refused},
+        traffic=Traffic(*spent),
+        credentials_refused=_sums(refused),
+        refused_in={row["provider"]: canonical(row["country"]) for row in sorted(refused, key=itemgetter("traces"))},
         connections_max=None if await is_pooled(conn) else await conn.fetchval(QUERIES["connection_limits"]),
         set_aside=await conn.fetchval(QUERIES["set_aside"]),
         nodes=tuple(_node(row, now_s) for row in await conn.fetch(QUERIES["node_facts"])),
         nobodys_ips=await conn.fetchval(QUERIES["nobodys_ips"]),
+        odd_countries=_odd(await conn.fetch(QUERIES["countries_in_use"])),
         errors=_errors(await conn.fetch(QUERIES["attempt_errors"])),
         has_clicks=await conn.fetchval(QUERIES["has_clicks"]),
     )
+
+
+def _sums(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Traces by provider."""
+    sums: Counter[str] = Counter()
+    for row in rows:
+        sums[row["provider"]] += row["traces"]
+    return dict(sums)
 
 
 def _errors(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
@@ -122,6 +135,11 @@ def _node(row: Mapping[str, Any], now_s: float) -> NodeFact:
         ips=row["ips"],
         settings=settings,
     )
+
+
+def _odd(rows: Iterable[Mapping[str, Any]]) -> tuple[OddCountry, ...]:
+    odd = (row for row in rows if not is_country(canonical(row["country"])))
+    return tuple(OddCountry(row["country"], row["ips"], tuple(row["offers"])) for row in odd)[:ODD_COUNTRIES_MAX]
 
 
 def _peaks(rows: Iterable[Mapping[str, Any]]) -> dict[str, Peak]:

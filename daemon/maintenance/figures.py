@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from daemon.maintenance.disk import Disk
 from daemon.maintenance.tally import LastMinute
 from daemon.nodes.figures import AttemptFigures
 from daemon.pool.messages import Counts
@@ -29,7 +30,7 @@ class Advice:
 
     `numbers`: the figures that met the rule, with the unit last in each name. `command`: what to run or set next.
     `about` tells advice of one code apart. `country`, `offer`, `provider`: where, if it is one. `count`: how many IPs,
-    clicks, traces or rows, `of` out of how many. `error`: the most common one, if known.
+    clicks, traces, offers or rows, `of` out of how many. `error`: the most common one, if known.
     """
 
     code: str
@@ -124,12 +125,18 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bytes per trace in the last hour, and the median of the `usual_hours` before. None: not known."""
+    """Bytes per trace in the last hour, and the median of the `usual_hours` before. None: not known.
+
+    `offer` and `provider`: those with the most bytes; `offer_bytes`: per trace of that offer.
+    """
 
     traces: int = 0
     bytes_per_trace: float | None = None
     usual_bytes_per_trace: float | None = None
     usual_hours: float = 0.0
+    offer: str | None = None
+    offer_bytes: float | None = None
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +161,15 @@ class NodeFact:
 
 
 @dataclass(frozen=True, slots=True)
+class OddCountry:
+    """A country that ISO 3166 does not have: how many IPs have it, and the names of the offers that have it."""
+
+    country: str
+    ips: int = 0
+    offers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Figures from the tables. `set_aside`: rows of ip_rotation_pool that are never leased.
 
@@ -163,7 +179,7 @@ class Evidence:
     deadline. `barely_rested`: traces whose IP had rested for at most 1.5 cooldowns; `well_rested`: traces whose IP had
     rested for at least three cooldowns, or was new. `connections_max`: how many connections PostgreSQL accepts from
     others than superusers. `errors`: the last hour's most common one through the IPs of a country and a provider.
-    `has_clicks`: a click has come once.
+    `has_clicks`: a click has come once. `refused_in`: the country with the most refused logins, by provider.
     """
 
     samples: tuple[Sample, ...] = ()
@@ -180,8 +196,10 @@ class Evidence:
     connections_max: int | None = None
     nodes: tuple[NodeFact, ...] = ()
     nobodys_ips: int = 0
+    odd_countries: tuple[OddCountry, ...] = ()
     errors: Mapping[tuple[str, str], str] = field(default_factory=dict)
     has_clicks: bool = False
+    refused_in: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +253,7 @@ class Figures:
     entries_refused: int = 0
     connections: int = 0
     nodes: int = 1
+    disk: Disk | None = None
     default_country: str = ""
 
     def error(self, country: str, provider: str) -> str | None:

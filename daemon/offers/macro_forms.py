@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from daemon.offers.known_macros import FINAL_URL, is_filled_by_network, remark
 from daemon.web.query import OFFER
 
-REQUEST_ID = "request_id"
+REQUEST_ID, COUNTRY = "request_id", "country"
 
 # No UUID in braces: {F2504E04-4F89-…}.
 NAME = r"(?![0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-)[A-Za-z_][A-Za-z0-9_.-]{0,63}"
@@ -90,5 +90,7 @@ def _meaning(name: str, own: Collection[str]) -> tuple[str, bool]:
         return "the click's id, a UUID", False
     if name.lower() == OFFER:
         return "the offer's name", False
+    if name.lower() == COUNTRY:
+        return "the click's parameter country, else the code of the country whose IPs trace it, such as GB", False
     more, warns = remark(name, own)
     return f"the click's parameter {name}; nothing where a click has none{'; ' if more else ''}{more}", warns

@@ -1,5 +1,7 @@
 """Macros of tracking URLs: `{gclid}` stands for the click's parameter of that name, `{request_id}` for its UUID.
 
+`{country}` stands for that parameter, else for the ISO 3166 code of the country whose IPs trace the click.
+
 Pure. A macro without a parameter of its name stands for a parameter whose name differs only in case. macro_forms.py
 has the other notations. Every byte of a value except letters, digits, "-", ".", "_" and "~" is percent-encoded. So the
 value decodes to the bytes that the visitor sent, and cannot end its path segment, its name or value of the query, or
@@ -12,8 +14,9 @@ from dataclasses import dataclass
 from urllib.parse import quote, quote_from_bytes
 from uuid import UUID
 
+from daemon.countries import iso_code
 from daemon.errors import BadInput
-from daemon.offers.macro_forms import NAME, REQUEST_ID, as_macros
+from daemon.offers.macro_forms import COUNTRY, NAME, REQUEST_ID, as_macros
 from daemon.web.addresses import refused_host
 from daemon.web.query import OFFER, Inbound
 from daemon.web.urls import header_safe, http_url, quoted, safe_piece, unescaped
@@ -35,13 +38,16 @@ class Template:
     rest: tuple[str, ...]
     names: frozenset[str]
 
-    def expanded(self, inbound: Inbound, request_id: UUID) -> str:
+    def expanded(self, inbound: Inbound, request_id: UUID, country: str = "") -> str:
         """The URL for one click: printable ASCII, on the template's own host. Never raises.
 
         A repeated parameter gives its first value. A macro becomes empty if the click has no such parameter, if the
         value does not fit, or if it would make a path segment "." or "..", which a browser resolves to another path.
         """
         values = self._values(inbound, request_id)
+        for name in self.names:
+            if not values.get(name) and name.lower() == COUNTRY:
+                values[name] = (iso_code(country) or "").upper()
         room = VALUES_CHARACTERS_MAX
 
         def filled(piece: Sequence[str]) -> str:

@@ -5,21 +5,21 @@ without a usable tracking URL is closed, as a paused one is. Any other bad value
 bad item is left out.
 """
 
-import json
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from daemon.countries import names_by_country
+from daemon.countries import canonical, is_country, names_by_country, no_country
 from daemon.errors import BadInput
 from daemon.offers import values
 from daemon.offers.macros import Template, macro_url, template_of
 from daemon.offers.param_rules import ParamRules
-from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS
+from daemon.offers.reading import Complaint, RowReading
+from daemon.offers.schema import LIVE
 from daemon.web.query import Inbound
 from daemon.web.urls import quoted
 
@@ -38,8 +38,8 @@ class Target:
     url: str
     template: Template | None = None
 
-    def of_click(self, inbound: Inbound, request_id: UUID) -> str:
-        return self.url if self.template is None else self.template.expanded(inbound, request_id)
+    def of_click(self, inbound: Inbound, request_id: UUID, country: str = "") -> str:
+        return self.url if self.template is None else self.template.expanded(inbound, request_id, country)
 
 
 def target_of(url: str) -> Target:
@@ -58,6 +58,9 @@ class Offer:
     mode: wait or background.
     click_ids: parameters that identify a click, in lower case; empty: those of click/repeats.py.
     cuts: divide the unit interval between the `targets`, in proportion to their weights.
+    country: the key of the pool whose IPs trace it; of several countries, the first one.
+    in_country: the offer as it is in each of several countries; empty if it has one.
+    country_param: the parameter with the visitor's country; None: the setting click.country_param.
     """
 
     id: UUID
@@ -74,6 +77,8 @@ class Offer:
     click_ids: frozenset[str] = frozenset()
     mode: str = "wait"
     cuts: tuple[float, ...] = ()
+    country_param: str | None = None
+    in_country: "Mapping[str, Offer]" = field(default_factory=dict)
 
     def target(self, draw: float) -> Target:
         """Choose a target by `draw`, uniform in [0, 1)."""
@@ -99,14 +104,6 @@ class ClosedOffer:
 
 # The settings that an Offer holds without conversion.
 _PLAIN = [column for column in LIVE if column in Offer.__slots__]
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """A sentence about a bad value. `usable`: the offer serves clicks all the same."""
-
-    usable: bool
-    sentence: str
 
 
 class _Named(Generic[T]):
@@ -194,7 +191,9 @@ class Offers:
                     Complaint(True, f"offer {name!r}: {why}: its clicks go where those of a paused one go")
                 )
         self._active, self._closed = _Named(active), _Named(served)
-        self.by_country = names_by_country((offer.country, offer.name) for offer in active.values())
+        self.by_country = names_by_country(
+            (country, offer.name) for offer in active.values() for country in offer.in_country or (offer.country,)
+        )
         self._by_id = {offer.id: offer for offer in active.values()}
         return complaints
 
@@ -215,101 +214,85 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name.strip()).casefold()
 
 
-class _Reading:
+def _divided(shares: Sequence[values.StoredShare]) -> tuple[tuple[Target, ...], tuple[float, ...]]:
+    """`targets` and `cuts` of an Offer."""
+    sums = list(accumulate(share.weight for share in shares))
+    return tuple(target_of(share.url) for share in shares), tuple(part / sums[-1] for part in sums[:-1])
+
+
+class _Reading(RowReading):
     """Converts one row to an offer and collects the complaints."""
 
-    def __init__(self, row: Mapping[str, Any]) -> None:
-        self._row = row
-        self.complaints: list[Complaint] = []
-
     def offer(self) -> Offer | ClosedOffer | None:
-        name, offer_id = self._row.get("offer_name"), self._row.get("id")
+        name, offer_id = self.row.get("offer_name"), self.row.get("id")
         if not isinstance(name, str) or not name or not isinstance(offer_id, UUID):
-            self._complain("it has no name or no id, so no click can name it", usable=False)
+            self.complain("it has no name or no id, so no click can name it", usable=False)
             return None
-        if self._row.get("is_active") is False:
+        if self.row.get("is_active") is False:
             return self._closed(offer_id, name, "paused")
         targets, cuts = self._targets()
         if not targets:
             return self._closed(offer_id, name, "bad_offer")
-        return Offer(
+        first, *others = countries = self._countries()
+        offer = Offer(
             id=offer_id,
             name=name,
             targets=targets,
             cuts=cuts,
-            country=str(self._row.get("target_country")),
+            country=first,
             param_rules=self._param_rules(),
-            **{column: value for column in _PLAIN if (value := self._read(column)) is not None},
+            **{column: value for column in _PLAIN if (value := self.read(column)) is not None},
         )
+        own = self._country_targets(countries)
+        in_country = {country: replace(offer, country=country, **own.get(country, {})) for country in countries}
+        return replace(in_country[first], in_country=in_country) if others else in_country[first]
 
     def _closed(self, offer_id: UUID, name: str, reason: Literal["paused", "bad_offer"]) -> ClosedOffer:
-        url = self._read("fallback_url")
+        url = self.read("fallback_url")
         return ClosedOffer(
             id=offer_id,
             name=name,
             reason=reason,
             fallback=None if url is None else target_of(url),
-            paused_to=self._read("paused_to") if reason == "paused" else None,
+            paused_to=self.read("paused_to") if reason == "paused" else None,
             param_rules=self._param_rules(),
-            click_ids=self._read("click_ids") or frozenset(),
+            click_ids=self.read("click_ids") or frozenset(),
         )
 
     def _targets(self) -> tuple[tuple[Target, ...], tuple[float, ...]]:
         """`targets` and `cuts`; both are empty if the offer has no usable tracking URL."""
-        shares = self._each("tracking_urls", values.share_in)
+        shares = self.each("tracking_urls", values.share_in)
         if not shares:
             try:
-                macro_url(url := str(self._row.get("final_url")))
+                macro_url(url := str(self.row.get("final_url")))
             except BadInput as e:
-                self._complain(
+                self.complain(
                     f"{e}: its clicks get its fallback_url or click.fallback_url, or 404 until final_url is corrected",
                     usable=False,
                 )
                 return (), ()
             shares = [values.StoredShare(url)]
-        sums = list(accumulate(share.weight for share in shares))
-        targets = tuple(target_of(share.url) for share in shares)
-        return targets, tuple(part / sums[-1] for part in sums[:-1])
+        return _divided(shares)
+
+    def _countries(self) -> list[str]:
+        """The keys of the offer's countries, without duplicates; never empty."""
+        first = canonical(str(self.row.get("target_country", "us")))
+        countries = list(dict.fromkeys([first, *self.each("countries", values.country_item_in)]))
+        for country in countries:
+            if not is_country(country):
+                self.complain(f"country {no_country(country)} Its clicks use the IPs with the same text")
+        return countries
+
+    def _country_targets(self, countries: Collection[str]) -> dict[str, dict[str, Any]]:
+        """`targets` and `cuts` of the countries that have tracking URLs of their own."""
+        found = {}
+        for country, items in (self.read("country_urls") or {}).items():
+            if country not in countries:
+                self.complain(f"country_urls: {quoted(country)} is not one of its countries: it is left out")
+            elif shares := self.good(items, lambda item: values.share_in(item, "country_urls")):
+                found[country] = dict(zip(("targets", "cuts"), _divided(shares), strict=True))
+        return found
 
     def _param_rules(self) -> ParamRules:
-        filters = {kind: frozenset(names) for kind, names in (self._read("param_filter") or {}).items()}
-        return ParamRules(**filters, rename=self._read("rename") or {})
-
-    def _read(self, column: str) -> Any:
-        """The usable part of a setting. None: not set, or not usable."""
-        setting = SETTINGS[column]
-        assert setting.live is not None, column
-        if setting.sql == "text[]":
-            return frozenset(self._each(column, setting.live))
-        return self._one(column, setting.live)
-
-    def _one(self, column: str, read: Callable[[object], T]) -> T | None:
-        """The checked value of a column. None: null, or not usable."""
-        try:
-            value = self._value(column)
-            return None if value is None else read(value)
-        except BadInput as e:
-            self._complain(f"{e}: {column} is taken as not set")
-            return None
-
-    def _each(self, column: str, read: Callable[[object], T]) -> list[T]:
-        """The usable items of a list."""
-        good = []
-        for item in self._one(column, values.list_in) or ():
-            try:
-                good.append(read(item))
-            except BadInput as e:
-                self._complain(f"{e}: it is left out")
-        return good
-
-    def _value(self, column: str) -> object:
-        value = self._row.get(column)
-        if column not in JSON_COLUMNS or not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            raise BadInput(f"{column} is no JSON") from None
-
-    def _complain(self, why: str, *, usable: bool = True) -> None:
-        self.complaints.append(Complaint(usable, f"offer {self._row.get('offer_name')!r}: {why}"))
+        filters = {kind: frozenset(names) for kind, names in (self.read("param_filter") or {}).items()}
+        return ParamRules(**filters, rename=self.read("rename") or {})

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from daemon.countries import canonical, country_in, country_of, is_country
 from daemon.database.records import filled_text_in, text_in
 from daemon.errors import BadInput
 from daemon.offers import values
 from daemon.offers.macros import tracking_url
 from daemon.web.addresses import refused_host
+from daemon.web.urls import quoted
 
 WORD_CHARACTERS_MAX = 64
 URL_CHARACTERS_MAX = 8_192
@@ -23,6 +25,7 @@ LIST_CHARACTERS_MAX = 100_000
 YES, NO = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 
 _SHARE = re.compile(r"([^:/]*):(https?:.*)", re.IGNORECASE | re.DOTALL)
+_COUNTRY_SHARE = re.compile(r"([^:/]*):(.*)", re.DOTALL)
 
 Reader = Callable[[Mapping[str, object], str, bool], Any]
 """(all given values, the column, whether private hosts are allowed) → the column's value; None: not given."""
@@ -104,6 +107,64 @@ click_ids = items(lambda value, _: values.click_id_in(value), "names", values.NA
 hosts = items(_public_host_in, "hosts", values.HOSTS_MAX)
 
 
+def country(fields: Mapping[str, object], column: str, _: bool) -> str | None:
+    """The key of a country. A code that SQL can compare keeps its spelling."""
+    given = filled_text_in(fields, column, values.COUNTRY_CHARACTERS_MAX)
+    if given is None or is_country(canonical(given)):
+        return given
+    return country_in(given, column)
+
+
+def countries(fields: Mapping[str, object], column: str, _: bool) -> tuple[str, ...] | None:
+    """A list, or a text with blanks or commas between codes and names; the keys, without duplicates."""
+    given = _words_or_json(fields, column, _country_words)
+    if given is None:
+        return None
+    named = [name for item in values.list_in(given) for name in _country_words(str(item)) or [""]]
+    found = tuple(dict.fromkeys(country_in(name, column) for name in named))
+    if len(found) > values.COUNTRIES_MAX:
+        raise BadInput(f"{column} holds {len(found)} countries; at most {values.COUNTRIES_MAX} are allowed")
+    return found
+
+
+def _country_words(text: str) -> list[str]:
+    """`us, Hong Kong`, `us de`: commas divide names that have blanks."""
+    parts = [text.strip()] if country_of(text) else [part.strip() for part in text.split(",")]
+    return [word for part in parts for word in ([part] if country_of(part) else part.split())]
+
+
+def country_param(fields: Mapping[str, object], column: str, _: bool) -> str | None:
+    """The name of a parameter. A blank text clears the column."""
+    given = text_in(fields, column, values.NAME_CHARACTERS_MAX)
+    return values.country_param_in(given) if given else given
+
+
+def country_urls(fields: Mapping[str, object], column: str, allow_private: bool) -> str | None:
+    """An object from countries to lists as in `tracking_urls`, or words: `de:https://ads.example/de`."""
+    given = _words_or_json(fields, column, str.split)
+    if given is None:
+        return None
+    stored: dict[str, list[object]] = {}
+    for key, items in _by_country(given, column).items():
+        stored.setdefault(country_in(key, column), []).extend(_shares(items, column, allow_private))
+    return _json({key: shares for key, shares in stored.items() if shares})
+
+
+def _by_country(given: object, column: str) -> Mapping[str, object]:
+    """An object as it is; words by their country."""
+    if isinstance(given, Mapping):
+        return {str(key): [items] if isinstance(items, str) else items for key, items in given.items()}
+    found: dict[str, list[object]] = {}
+    for word in values.list_in(given):
+        parts = _COUNTRY_SHARE.fullmatch(str(word).strip())
+        if parts is None or parts[1].lower() in ("", "http", "https"):
+            raise BadInput(
+                f"{column}: {quoted(word)} must read COUNTRY:URL or COUNTRY:WEIGHT:URL, such as de:https://…"
+            )
+        found.setdefault(parts[1], []).append(parts[2])
+    return found
+
+
 def param_filter(fields: Mapping[str, object], column: str, _: bool) -> str | None:
     """An object, or words: `keep gclid wbraid`, `drop fbclid`."""
     given = _words_or_json(fields, column, _filter_words)
@@ -131,16 +192,21 @@ def rename(fields: Mapping[str, object], column: str, _: bool) -> str | None:
 def tracking_urls(fields: Mapping[str, object], column: str, allow_private: bool) -> str | None:
     """A list of objects or of words, or words: `3:https://ads.example/a https://ads.example/b`."""
     given = _words_or_json(fields, column, str.split)
-    if given is None:
-        return None
-    shares = [values.share_in(_share_of(item) if isinstance(item, str) else item) for item in values.list_in(given)]
+    return None if given is None else _json(_shares(given, column, allow_private))
+
+
+def _shares(given: object, column: str, allow_private: bool) -> list[dict[str, object]]:
+    """The items of a list, as the column holds them."""
+    shares = [
+        values.share_in(_share_of(item) if isinstance(item, str) else item, column) for item in values.list_in(given)
+    ]
     if len(shares) > values.URLS_MAX:
         raise BadInput(f"{column} holds {len(shares)} URLs; at most {values.URLS_MAX} are allowed")
-    stored = []
+    stored: list[dict[str, object]] = []
     for share in shares:
         weight = int(share.weight) if share.weight.is_integer() else share.weight
         stored.append({"url": url({column: share.url}, column, allow_private), "weight": weight})
-    return _json(stored)
+    return stored
 
 
 def _share_of(word: str) -> dict[str, object]:

@@ -11,43 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, TypeVar, get_type_hints
 
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as model
-
+from daemon.countries import canonical
 from daemon.database.records import Columns, Import, import_rows
 from daemon.errors import BadInput
-from daemon.offers import readers, values
+from daemon.offers import bodies, readers, values
 from daemon.offers.macro_forms import meanings_in
 
 T = TypeVar("T")
 
 SQL_TYPES = {str: "text", bool: "boolean", float: "double precision", list[str]: "text[]"}
-COUNTRY_CHARACTERS_MAX = 64
-NOTES_CHARACTERS_MAX = 1_000
-
-# Types of an API request's fields. PostgreSQL's text cannot hold NUL.
-Word = Annotated[str, Field(min_length=1, max_length=values.NAME_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
-Url = Annotated[str, Field(min_length=1, max_length=readers.URL_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
-Country = Annotated[str, Field(min_length=1, max_length=COUNTRY_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
-Notes = Annotated[str, Field(max_length=NOTES_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
-Flag = Annotated[bool, Field(strict=True)]
-Deadline = Annotated[float, Field(ge=values.DEADLINE_MIN_S, le=values.DEADLINE_MAX_S, allow_inf_nan=False, strict=True)]
-Schemes = Annotated[list[Word], Field(max_length=values.SCHEMES_MAX)]
-Hosts = Annotated[list[Word], Field(max_length=values.HOSTS_MAX)]
-Names = Annotated[list[Word], Field(max_length=values.NAMES_MAX)]
-Filter = Annotated[dict[values.FilterKind, Names], Field(max_length=1)]
-Renamed = Annotated[dict[Word, Word], Field(max_length=values.NAMES_MAX)]
-
-
-@model(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
-class TrackingShare:
-    """A tracking URL and its weight among the others."""
-
-    url: Url
-    weight: Annotated[float, Field(gt=0, le=values.WEIGHT_MAX, allow_inf_nan=False, strict=True)] = 1
-
-
-Shares = Annotated[list[TrackingShare], Field(max_length=values.URLS_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +76,25 @@ class Setting:
 class OfferFields:
     """Checked values of an offer. None: not given, so a new offer gets the default and an existing one keeps its value.
 
-    `param_filter`, `rename` and `tracking_urls` are JSON text. An empty JSON text or `stop_at` clears the column.
+    `param_filter`, `rename`, `tracking_urls` and `country_urls` are JSON text. An empty JSON text, `stop_at` or
+    `countries` clears the column. `target_country` is the first of `countries`.
     """
 
     offer_name: Annotated[str, Setting(
-        body=Word, stored=str, read=readers.text(values.NAME_CHARACTERS_MAX), example="summer-sale",
+        body=bodies.Word, stored=str, read=readers.text(values.NAME_CHARACTERS_MAX), example="summer-sale",
         check="offers_offer_name_check", live=str,
     )]
     final_url: Annotated[str | None, Setting(
-        body=Url, stored=str, read=readers.url, example="https://ads.example/click?id=7", live=str,
+        body=bodies.Url, stored=str, read=readers.url, example="https://ads.example/click?id=7", live=str,
     )] = None
     target_country: Annotated[str | None, Setting(
-        body=Country, stored=str, read=readers.text(COUNTRY_CHARACTERS_MAX), example="uk", default="us", live=str,
-        options=(Option("country", "The country whose IPs trace it.", str, "C"),),
+        body=bodies.Country, stored=str, read=readers.country, example="uk", default="us", live=str,
     )] = None
     is_active: Annotated[bool | None, Setting(
-        body=Flag, stored=bool, read=readers.truth, example="false", default=True, live=bool,
+        body=bodies.Flag, stored=bool, read=readers.truth, example="false", default=True, live=bool,
     )] = None
     deadline_s: Annotated[float | None, Setting(
-        body=Deadline, stored=float | None, read=readers.deadline, example="8",
+        body=bodies.Deadline, stored=float | None, read=readers.deadline, example="8",
         check="offers_deadline_s_check", live=values.deadline_in,
         options=(Option("deadline", "A visitor's longest wait in seconds, "
                         f"{values.DEADLINE_MIN_S:g} to {values.DEADLINE_MAX_S:g}.", float, "S"),),
@@ -134,23 +106,23 @@ class OfferFields:
                         values.UserAgent),),
     )] = None
     notes: Annotated[str | None, Setting(
-        body=Notes, stored=str | None, read=readers.text(NOTES_CHARACTERS_MAX, blank=True), example="for June",
-        empty="", options=(Option("notes", "Notes for yourself.", str, "TEXT"),),
+        body=bodies.Notes, stored=str | None, read=readers.text(bodies.NOTES_CHARACTERS_MAX, blank=True),
+        example="for June", empty="", options=(Option("notes", "Notes for yourself.", str, "TEXT"),),
     )] = None
     landing_schemes: Annotated[tuple[str, ...] | None, Setting(
-        body=Schemes, stored=list[str], read=readers.schemes, example="market intent", default=(),
+        body=bodies.Schemes, stored=list[str], read=readers.schemes, example="market intent", default=(),
         live=values.scheme_in,
         options=(Option("landing_scheme", "Where its chain may end beside http and https, such as market or intent."
                         " Repeatable.", metavar="NAME", negative="--no-landing-schemes"),),
     )] = None
     stop_at: Annotated[tuple[str, ...] | None, Setting(
-        body=Hosts, stored=list[str] | None, read=readers.hosts, example="shop.example other.example",
+        body=bodies.Hosts, stored=list[str] | None, read=readers.hosts, example="shop.example other.example",
         check="offers_stop_at_holds_hosts_without_scheme_port_or_path", live=values.host_in,
         options=(Option("stop_at", "A trace ends at the first redirect to this host or one below it, unfetched."
                         " Repeatable.", metavar="HOST", negative="--no-stop-at"),),
     )] = None
     param_filter: Annotated[str | None, Setting(
-        body=Filter, stored=dict[str, list[str]] | None, read=readers.param_filter, example="keep gclid wbraid",
+        body=bodies.Filter, stored=dict[str, list[str]] | None, read=readers.param_filter, example="keep gclid wbraid",
         check="offers_param_filter_is_keep_or_drop_with_a_list_of_names", live=values.param_filter_in,
         options=(
             Option("keep", "Add only parameters of this name to the landing URL. Repeatable.", metavar="NAME",
@@ -162,13 +134,13 @@ class OfferFields:
         ),
     )] = None
     rename: Annotated[str | None, Setting(
-        body=Renamed, stored=dict[str, str] | None, read=readers.rename, example="gclid=sub1 wbraid=sub2",
+        body=bodies.Renamed, stored=dict[str, str] | None, read=readers.rename, example="gclid=sub1 wbraid=sub2",
         check="offers_rename_maps_names_to_names", live=values.rename_in,
         options=(Option("rename", "Add a parameter under another name. Repeatable.", metavar="FROM=TO",
                         negative="--no-rename"),),
     )] = None
     tracking_urls: Annotated[str | None, Setting(
-        body=Shares, stored=list[values.StoredShare] | None, read=readers.tracking_urls,
+        body=bodies.Shares, stored=list[values.StoredShare] | None, read=readers.tracking_urls,
         example="3:https://ads.example/a 1:https://ads.example/b",
         check="offers_tracking_urls_is_a_list_of_url_and_weight", live=values.share_in,
         options=(Option("tracking_url", "These share its clicks by their weights, instead of its URL. Repeatable.",
@@ -191,7 +163,7 @@ class OfferFields:
                         " follows, as for parallel tracking.", values.Mode),),
     )] = None
     fallback_url: Annotated[str | None, Setting(
-        body=Url, stored=str | None, read=readers.url_or_blank, example="https://shop.example/?from={offer}",
+        body=bodies.Url, stored=str | None, read=readers.url_or_blank, example="https://shop.example/?from={offer}",
         check="offers_fallback_url_is_http_or_https", live=values.fallback_url_in,
         options=(
             Option("fallback_url", "Where its clicks go while it is paused or its URL is unusable.", str, "URL"),
@@ -200,7 +172,7 @@ class OfferFields:
         ),
     )] = None
     paused_to: Annotated[str | None, Setting(
-        body=Word, stored=str | None, read=readers.other_offer, example="winter-sale",
+        body=bodies.Word, stored=str | None, read=readers.other_offer, example="winter-sale",
         check="offers_paused_to_is_another_offer", live=values.paused_to_in,
         options=(
             Option("paused_to", "The offer that takes its clicks while it is paused.", str, "NAME"),
@@ -208,10 +180,32 @@ class OfferFields:
         ),
     )] = None
     click_ids: Annotated[tuple[str, ...] | None, Setting(
-        body=Names, stored=list[str] | None, read=readers.click_ids, example="clickid subid",
+        body=bodies.Names, stored=list[str] | None, read=readers.click_ids, example="clickid subid",
         check="offers_click_ids_holds_names", live=values.click_id_in,
         options=(Option("click_id", "A parameter that identifies a click, instead of gclid, fbclid, ... Repeatable.",
                         metavar="NAME", negative="--no-click-ids"),),
+    )] = None
+    countries: Annotated[tuple[str, ...] | None, Setting(
+        body=bodies.Countries, stored=list[str] | None, read=readers.countries, example="de at",
+        check="offers_countries_holds_codes", live=values.country_item_in,
+        options=(Option("country", "A country whose IPs trace it; the first one is for visitors of all others."
+                        " Repeatable.", metavar="C"),),
+    )] = None
+    country_urls: Annotated[str | None, Setting(
+        body=bodies.CountryShares, stored=dict[str, list[values.StoredShare]] | None, read=readers.country_urls,
+        example="de:https://ads.example/de at:3:https://ads.example/at",
+        check="offers_country_urls_maps_countries_to_urls_and_weights", live=values.country_urls_in,
+        options=(Option("country_url", "The clicks of this country start here, instead of at its URL. Repeatable.",
+                        metavar="C:[WEIGHT:]URL", negative="--no-country-urls"),),
+    )] = None
+    country_param: Annotated[str | None, Setting(
+        body=bodies.Word, stored=str | None, read=readers.country_param, example="geo",
+        check="offers_country_param_is_a_name", live=values.country_param_in,
+        options=(
+            Option("country_param", "The parameter with the visitor's country, instead of click.country_param.", str,
+                   "NAME"),
+            Option("no_country_param", "Use click.country_param again.", bool, means=lambda yes: "" if yes else None),
+        ),
     )] = None
 # fmt: on
 
@@ -241,7 +235,34 @@ def offer_fields(given: Mapping[str, object], *, allow_private: bool) -> OfferFi
     """Check all columns of an offer. Raises BadInput, which names the column and the fault."""
     if given.get("offer_name") is None:
         raise BadInput("offer_name is missing")
-    return OfferFields(**{column: setting.read(given, column, allow_private) for column, setting in SETTINGS.items()})
+    read = {column: setting.read(given, column, allow_private) for column, setting in SETTINGS.items()}
+    if read["countries"]:
+        read |= _with_first(read["countries"], read["target_country"])
+    offer = OfferFields(**read)
+    if offer.target_country is not None:
+        check_country_urls(json.loads(offer.country_urls or "{}"), [offer.target_country, *(offer.countries or ())])
+    return offer
+
+
+def _with_first(countries: tuple[str, ...], first: str | None) -> dict[str, object]:
+    """`target_country` is the first of `countries`, which is empty if that is the only one."""
+    if first is not None and canonical(first) != countries[0]:
+        raise BadInput(
+            f"target_country {first!r} is not the first of countries, {' '.join(countries)}: leave target_country out,"
+            " or write it first there"
+        )
+    return {"target_country": countries[0], "countries": countries if len(countries) > 1 else ()}
+
+
+def check_country_urls(urls: Iterable[str], countries: Iterable[str]) -> None:
+    """Raises BadInput if `country_urls`, with the countries `urls`, has one that is none of the offer's `countries`."""
+    known = {canonical(country) for country in countries}
+    for country in urls:
+        if canonical(country) not in known:
+            raise BadInput(
+                f"country_urls: {country} is not one of the offer's countries, {' '.join(sorted(known))}: add it to"
+                " countries, or remove its URLs"
+            )
 
 
 def new_offer(given: Mapping[str, object], *, allow_private: bool) -> OfferFields:
@@ -259,6 +280,11 @@ def urls_of(offer: OfferFields) -> list[str]:
     return [share["url"] for share in json.loads(offer.tracking_urls or "[]")]
 
 
+def country_urls_of(offer: OfferFields) -> list[str]:
+    """The tracking URLs for single countries."""
+    return [share["url"] for shares in json.loads(offer.country_urls or "{}").values() for share in shares]
+
+
 def read_offers(text: str, *, allow_private: bool) -> Import[OfferFields]:
     """The offers of a file. Raises BadInput if the file as a whole cannot be read."""
     columns = Columns(tuple(SETTINGS), ("offer_name", "final_url"))
@@ -269,7 +295,7 @@ def warnings_of(offers: Iterable[OfferFields]) -> Iterator[str]:
     """A line for each warning about macros, with the first offer that it is about."""
     names: dict[str, list[str]] = {}
     for offer in offers:
-        given = {**asdict(offer), "tracking_urls": urls_of(offer)}
+        given = {**asdict(offer), "tracking_urls": urls_of(offer), "country_urls": country_urls_of(offer)}
         for meaning in meanings_in(given):
             if meaning.warns:
                 names.setdefault(meaning.sentence, []).append(offer.offer_name)

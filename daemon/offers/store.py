@@ -9,7 +9,7 @@ from typing import Any
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
 from daemon.offers.model import HANDOVERS_MAX
-from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS, OfferFields, with_fields
+from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS, OfferFields, check_country_urls, with_fields
 
 _STORED = ", ".join((*SETTINGS, "created_at", "updated_at"))
 
@@ -52,6 +52,7 @@ async def add_offers(conn: Connection, offers: Sequence[OfferFields], update: bo
         )
         results.append(await conn.fetchval(statement, *given.values()))
     await _check_handovers(conn, {offer.offer_name for offer in offers if offer.paused_to})
+    await _check_country_urls(conn, offers)
     return Stored(added=results.count(True), updated=results.count(False), skipped=results.count(None))
 
 
@@ -101,7 +102,23 @@ async def update_offer(conn: Connection, changes: OfferFields, cleared: Collecti
     statement = f"update offers set {nulls}{_changes(given)} where offer_name = $1 returning true"  # noqa: S608
     found = bool(await conn.fetchval(statement, *given.values()))
     await _check_handovers(conn, {changes.offer_name} if changes.paused_to else set())
+    await _check_country_urls(conn, [changes])
     return found
+
+
+async def _check_country_urls(conn: Connection, offers: Sequence[OfferFields]) -> None:
+    """Raises BadInput as `check_country_urls`, by the rows after the change."""
+    changed = [o.offer_name for o in offers if o.country_urls or o.target_country or o.countries is not None]
+    rows = await conn.fetch(
+        "select offer_name, country_urls, array_prepend(target_country, countries) as countries from offers"
+        " where offer_name = any($1) and country_urls is not null",
+        changed,
+    )
+    for row in rows:
+        try:
+            check_country_urls(json.loads(row["country_urls"]), row["countries"])
+        except BadInput as e:
+            raise BadInput(f"offer {row['offer_name']!r}: {e}") from None
 
 
 async def changed_offer(

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast, get_args
 
 from ada_url import URL
 
+from daemon.countries import canonical
 from daemon.errors import BadInput
 from daemon.offers.macros import macro_url
 from daemon.web.urls import quoted
@@ -33,6 +34,8 @@ SCHEMES_MAX = 20
 NAMES_MAX = 100
 NAME_CHARACTERS_MAX = 255
 URLS_MAX = 50
+COUNTRIES_MAX = 250
+COUNTRY_CHARACTERS_MAX = 64
 WEIGHT_MAX = 1_000_000
 # Never allowed as a landing scheme: a redirect must neither run nor show content that a chain's server wrote.
 RUNNING_SCHEMES = frozenset({"javascript", "vbscript", "data", "blob", "file", "about", "view-source"})
@@ -96,6 +99,29 @@ def one_of(column: str, words: Any) -> Callable[[object], str]:
     return read
 
 
+def country_item_in(value: object) -> str:
+    """An item of `countries` in a row: the key of a pool, which need not be a country of ISO 3166."""
+    if not isinstance(value, str) or not 0 < len(value.strip()) <= COUNTRY_CHARACTERS_MAX or _UNSTORABLE.search(value):
+        raise BadInput(f"countries: {quoted(value)} is no country's code, such as us or de")
+    return canonical(value)
+
+
+def country_param_in(value: object) -> str:
+    """`country_param`: a parameter's name."""
+    return _name("country_param", value)
+
+
+def country_urls_in(value: object) -> dict[str, list[object]]:
+    """`country_urls`: an object from countries' keys to lists of items as in `tracking_urls`, which are not checked."""
+    if not isinstance(value, Mapping):
+        raise BadInput(
+            f'country_urls must be an object such as {{"de": [{{"url": "https://…"}}]}}, not {quoted(value)}'
+        )
+    if len(value) > COUNTRIES_MAX:
+        raise BadInput(f"country_urls holds {len(value)} countries; at most {COUNTRIES_MAX} are allowed")
+    return {canonical(str(country)): list_in(items) for country, items in value.items()}
+
+
 user_agent_in = one_of("user_agent", UserAgent)
 backend_in = one_of("trace_backend", Backend)
 tracer_in = one_of("tracer", Tracer)
@@ -151,21 +177,21 @@ def rename_in(value: object) -> dict[str, str]:
     return {_name("rename", old): _name("rename", new) for old, new in value.items()}
 
 
-def share_in(value: object) -> StoredShare:
+def share_in(value: object, column: str = "tracking_urls") -> StoredShare:
     """An item of `tracking_urls`. The weight is 1 by default; the URL stays as given."""
     if not isinstance(value, Mapping) or not {"url"} <= value.keys() <= {"url", "weight"}:
         raise BadInput(
-            'tracking_urls must hold objects such as {"url": "https://ads.example/click", "weight": 3}, not '
+            f'{column} must hold objects such as {{"url": "https://ads.example/click", "weight": 3}}, not '
             + quoted(value)
         )
     url, weight = value["url"], value.get("weight", 1)
     if not isinstance(url, str):
-        raise BadInput(f"tracking_urls: url must be text, not {quoted(url)}")
+        raise BadInput(f"{column}: url must be text, not {quoted(url)}")
     macro_url(url)
     number = weight if isinstance(weight, int | float) and not isinstance(weight, bool) else math.nan
     if not 0 < number <= WEIGHT_MAX:
         raise BadInput(
-            f"tracking_urls: a weight must be a number above 0, up to {WEIGHT_MAX}, not {quoted(weight)};"
+            f"{column}: a weight must be a number above 0, up to {WEIGHT_MAX}, not {quoted(weight)};"
             " to give a URL no clicks, leave it out"
         )
     return StoredShare(url, float(number))

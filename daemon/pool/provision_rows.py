@@ -1,9 +1,9 @@
 """New rows of ip_rotation_pool, from a file or by number. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from daemon.countries import iso_code
+from daemon.countries import canonical, country_in, is_country
 from daemon.database.records import Columns, Import, RefusedRecord, filled_text_in, import_rows, text_in
 from daemon.errors import BadInput
 from daemon.pool.proxy_texts import ProxyText, read_proxy
@@ -51,7 +51,7 @@ class NewIP:
 
 
 def new_ip(fields: Mapping[str, object], providers: Mapping[str, Provider] = _NO_PROVIDERS) -> NewIP:
-    """Raises BadInput with the wrong column and the reason. A country keeps its spelling.
+    """Raises BadInput with the wrong column and the reason. A country that SQL can compare keeps its spelling.
 
     `ip_address` may hold more, as in vendors' lists: see proxy_texts.py. `providers` are those of the settings.
     """
@@ -69,7 +69,7 @@ def new_ip(fields: Mapping[str, object], providers: Mapping[str, Provider] = _NO
     ip = NewIP(
         ip_address=proxy.host,
         ip_port=_port(text_in(fields, "ip_port", PORT_CHARACTERS_MAX) or None, proxy.port),
-        country=text_in(fields, "country", WORD_CHARACTERS_MAX) or DEFAULT_COUNTRY,
+        country=_country(text_in(fields, "country", WORD_CHARACTERS_MAX) or DEFAULT_COUNTRY),
         provider=text_in(fields, "provider", WORD_CHARACTERS_MAX) or DEFAULT_PROVIDER,
         notes=text_in(fields, "notes", NOTES_CHARACTERS_MAX) or None,
         username=username,
@@ -96,6 +96,10 @@ def _port(given: str | None, listed: str | None) -> str:
     if listed not in (None, port):
         raise BadInput(f"ip_address has the port {listed}, and ip_port is {port}: write one of them")
     return port
+
+
+def _country(text: str) -> str:
+    return text if is_country(canonical(text)) else country_in(text)
 
 
 def _login(fields: Mapping[str, object], proxy: ProxyText) -> tuple[str | None, str | None]:
@@ -144,11 +148,6 @@ def read_ips(
             repeated.append(RefusedRecord(line, f"{ip.name} is on line {first_line} already{differs}"))
     lines, rows = zip(*first.values(), strict=True) if first else ((), ())
     return replace(found, rows=rows, lines=lines, repeated=tuple(repeated))
-
-
-def odd_countries(ips: Iterable[NewIP]) -> list[str]:
-    """The countries that are no two-letter codes, which offers hardly have."""
-    return sorted({ip.country for ip in ips if iso_code(ip.country) is None})
 
 
 def generated_ips(prefix: str, count: int, port: str, country: str, provider: str) -> Iterator[NewIP]:

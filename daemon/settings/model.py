@@ -56,8 +56,19 @@ class Click(Section):
     backlog: int = Field(4_096, ge=16, le=65_535)
     trusted_proxies: values.Networks = ()
     forwarded_header: values.HeaderName = "auto"
+    country_param: Live[str] = Field("", max_length=255, pattern=r"^[^\x00-\x1f]*$", description="empty: none")
+    country_header: values.CountryHeader = Field("", description="empty: none")
+    country_file: Live[values.FilePath] = Field("", max_length=4_096, description="mmdb; empty: none")
     repeat_s: Live[float] = Field(30, ge=0, le=600)
     fallback_url: Live[values.FallbackUrl] = Field("", max_length=8_192, description="empty: no fallback")
+
+    @model_validator(mode="after")
+    def _a_header_has_a_trusted_proxy(self) -> "Click":
+        if self.country_header and not self.trusted_proxies:
+            raise ValueError(
+                f"country_header = {self.country_header!r} needs trusted_proxies: the header is believed only from them"
+            )
+        return self
 
 
 class Control(Section):
@@ -131,8 +142,15 @@ class Provision(Section):
 
 class Maintenance(Section):
     interval_s: Live[float] = Field(60, ge=1, le=3_600)
-    retention_days: Live[float] = Field(7, gt=0, le=3_650)
     delete_batch_rows: Live[int] = Field(5_000, ge=100, le=100_000)
+
+
+class Retention(Section):
+    """How long rows are kept, see maintenance/retention.py."""
+
+    hits_days: Live[float] = Field(90, gt=0, le=3_650)
+    traces_days: Live[float] = Field(7, gt=0, le=3_650)
+    statistics_days: Live[float] = Field(400, gt=0, le=3_650)
 
 
 class Privacy(Section):
@@ -170,6 +188,7 @@ class Settings(BaseSettings):
     trace: Trace = Trace()
     provision: Provision = Provision()
     maintenance: Maintenance = Maintenance()
+    retention: Retention = Retention()
     privacy: Privacy = Privacy()
     log: Log = Log()
     providers: Live[dict[str, Provider]] = {}

@@ -65,6 +65,19 @@ def _header_name(name: str) -> str:
     return name
 
 
+def _country_header(name: str) -> str:
+    if name and not HEADER_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of a header such as CF-IPCountry")
+    return name
+
+
+def _file_path(text: str) -> str:
+    path = Path(text).expanduser()
+    if text and (not path.is_absolute() or "\0" in text):
+        raise ValueError("must be an absolute path such as /var/lib/GeoIP/GeoLite2-Country.mmdb")
+    return text and str(path)
+
+
 def _host_name(host: str) -> str:
     if not HOST_NAME.fullmatch(host):
         raise ValueError(f"{host!r} is not a host name such as tracepool.example, without scheme and port")
@@ -157,6 +170,8 @@ BindAddress = Annotated[str, AfterValidator(bind_address)]
 BindAddresses = Annotated[Strings, _each(bind_address)]
 Networks = Annotated[Strings, _each(_network)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
+CountryHeader = Annotated[str, AfterValidator(_country_header)]
+FilePath = Annotated[str, AfterValidator(_file_path)]
 HostNames = Annotated[Strings, _each(_host_name)]
 OwnToken = Annotated[SecretStr, AfterValidator(_own_token)]
 HeaderToken = Annotated[SecretStr, AfterValidator(_header_token)]

@@ -219,7 +219,7 @@ class Batch:
         if (
             pool is not None
             and first_priority <= BACKGROUND_PRIORITY
-            and await self._begin(pool, country, BACKGROUND, self._room(pool, below), running)
+            and await self._begin(pool, country, BACKGROUND, self._room(pool, below, least=below > 0), running)
         ):
             return True
         for which in (AHEAD, QUEUED) if has_ahead else (QUEUED,):
@@ -230,9 +230,9 @@ class Batch:
                 await self._begin(pool, country, which, free, running)
         return False
 
-    def _room(self, pool: PoolHandle, below_percent: float) -> int:
+    def _room(self, pool: PoolHandle, below_percent: float, *, least: bool = False) -> int:
         counts, beginning = pool.view.counts, self.beginning[pool.country]
-        return room(counts, beginning, below_percent, self._elsewhere(pool.country))
+        return room(counts, beginning, below_percent, self._elsewhere(pool.country), least=int(least))
 
     def _room_ahead(self, pool: PoolHandle) -> int:
         """As many as there are free IPs; without one, a single trace waits for the next IP, behind all clicks."""

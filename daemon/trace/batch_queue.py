@@ -46,7 +46,9 @@ class WaitingTraces:
     """The traces of the batch lane of one country: `waiting` for their start, and `running`.
 
     `ahead`: how many of those that wait begin ahead of pool.batch_below_percent. `since`: when the oldest was added.
-    `reason` is null if nothing waits, or if the next ones begin now; then `why` is empty.
+    `reason` is null if nothing waits, or if the next ones begin now; then `why` is empty. `background`: traces of
+    background clicks that wait for an IP, the oldest click since `background_since`; they begin before all others,
+    below pool.background_below_percent.
     """
 
     country: str
@@ -57,6 +59,8 @@ class WaitingTraces:
     reason: WaitReason | None
     why: str
     next: str | None
+    background: int = 0
+    background_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def never(lane: Lane, *, ahead: bool = False) -> Wait | None:
     """
     counts, country, word = lane.counts, lane.country, quote(lane.country)
     if not counts.total:
-        remedy = f"tracepool provision import ips.csv --country {word}, or trace with --country of another country"
+        remedy = f"tracepool provision import ips.csv --country {word}, or trace with --country of one that has IPs"
         return Wait("no_ips", f"there is no IP in {country}", remedy)
     if counts.failed >= counts.total:
         whose = f" (provider {lane.provider})" if lane.provider else ""
@@ -141,8 +145,10 @@ def _use(country: str, used: int, healthy: int, below: float) -> str:
     return f"{now}, one more trace would make that {with_one_more:.0f}%, and such traces keep it below {below:g}%"
 
 
-def room(counts: Counts, beginning: int, below_percent: float, elsewhere: Elsewhere = ALONE) -> int:
+def room(counts: Counts, beginning: int, below_percent: float, elsewhere: Elsewhere = ALONE, *, least: int = 0) -> int:
     """How many more batch traces may start in a country where `beginning` have no IP yet.
+
+    `least`: so many may start while no IP is in use, however few there are.
 
     The utilisation, (locked + cooldown) / healthy, of this node and of all nodes stays below `below_percent`. Where the
     node has too few IPs for that but uses none, it may start one, if the nodes before it leave room for it.
@@ -153,6 +159,8 @@ def room(counts: Counts, beginning: int, below_percent: float, elsewhere: Elsewh
     healthy, used = counts.total - counts.failed, counts.locked + counts.cooldown + beginning
     here = _most(healthy, below_percent) - used
     in_all = _most(healthy + others.total - others.failed, below_percent) - used - others.locked - others.cooldown
+    if not used + others.locked + others.cooldown:
+        in_all = max(least, in_all)
     if not used and elsewhere.before < in_all:
         here = max(1, here)
     return max(0, min(here, in_all, counts.available - beginning))
@@ -160,15 +168,20 @@ def room(counts: Counts, beginning: int, below_percent: float, elsewhere: Elsewh
 
 def waiting_traces(row: Mapping[str, Any], wait: Wait | None) -> WaitingTraces:
     """`row`: of the query batch_queue."""
-    since = None if row["since_s"] is None else datetime.fromtimestamp(row["since_s"], UTC)
     held = wait if row["waiting"] else None
     return WaitingTraces(
         country=row["country"],
         waiting=row["waiting"],
         running=row["running"],
         ahead=row["ahead"],
-        since=since,
+        since=_instant(row["since_s"]),
         reason=held.reason if held else None,
         why=held.why if held else "",
         next=held.next if held else None,
+        background=row["background"],
+        background_since=_instant(row["background_since_s"]),
     )
+
+
+def _instant(at_s: float | None) -> datetime | None:
+    return None if at_s is None else datetime.fromtimestamp(at_s, UTC)

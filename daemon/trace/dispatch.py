@@ -16,6 +16,7 @@ from daemon.clock import Moment
 from daemon.countries import canonical
 from daemon.journal.entries import Params, Recorder, TracePending, TraceQueued
 from daemon.offers.model import Offer
+from daemon.offers.values import OwnTracer
 from daemon.oneshot import OneShot
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.settings.live import LiveSettings
@@ -40,7 +41,8 @@ class JobRequest(msgspec.Struct, frozen=True):
 
     `inbound`: the parameters as received, or as the row has them. `offer_id`: the id of an offer that is not served.
     `visitor`: the identity of the visitor's browser, with an empty User-Agent if the browser sent none. The trace sends
-    it if the offer or trace.user_agent says "visitor". Otherwise the trace sends `referrer`.
+    it if the offer or trace.user_agent says "visitor". Otherwise the trace sends `referrer`. `tracer`: instead of the
+    offer's.
     """
 
     request_id: UUID
@@ -52,6 +54,7 @@ class JobRequest(msgspec.Struct, frozen=True):
     offer_id: UUID | None = None
     visitor: Identity | None = None
     referrer: str | None = None
+    tracer: OwnTracer | None = None
 
 
 class TraceHandle:
@@ -154,9 +157,13 @@ class Dispatcher:
         return handle
 
     def dispatch_batch(self, request: JobRequest, pool: PoolHandle, listener: Listener, priority: int) -> bool:
-        """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full."""
+        """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full.
+
+        A background click's trace may be tried through other IPs for trace.timeout_s, because nobody waits for it.
+        """
         settings = self._live.current
-        deadline_s = request.asked.tick_s + settings.click.deadline_s
+        is_click = priority == BACKGROUND_PRIORITY
+        deadline_s = request.asked.tick_s + (settings.trace.timeout_s if is_click else settings.click.deadline_s)
         return self._put(_job_of(request, pool.country, listener, deadline_s, settings, priority))
 
     def _put(self, job: TraceJob) -> bool:
@@ -201,7 +208,7 @@ def _job_of(
         landing_schemes=offer.landing_schemes if offer else frozenset(),
         stop_at=offer.stop_at if offer else frozenset(),
         backend=offer.trace_backend if offer else None,
-        tracer=offer.tracer if offer else None,
+        tracer=request.tracer or (offer.tracer if offer else None),
         priority=priority,
     )
 

@@ -36,7 +36,7 @@ async def test_first_steps_and_then_dead_proxies_and_a_country_without_ips(state
         assert f"{IPS} of the {IPS} IPs of us fail (provider luna)" in (await _output(daemon, "status"))
 
         nowhere = advised["country_without_ips"]
-        assert (nowhere["country"], nowhere["offer"], nowhere["count"]) == ("de", "boots", 0)
+        assert (nowhere["country"], nowhere["offer"], nowhere["count"]) == ("de", "boots", 1)
         row = daemon.status()["countries"]["de"]
         assert (row["total"], row["offers"]) == (0, 1)
         assert any(line.startswith("de\t0\t0") for line in (await _output(daemon, "status")).splitlines())

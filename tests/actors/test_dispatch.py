@@ -239,6 +239,18 @@ async def test_a_full_queue_leaves_a_batch_trace_to_its_row(autojump_clock: Mock
     assert (heard, face.journal.entries, face.dispatcher.waiting) == ([], [], 0)
 
 
+async def test_a_background_clicks_trace_may_be_tried_again_for_longer_than_a_visitor_waits(
+    autojump_clock: MockClock,
+) -> None:
+    face = Face(click={"deadline_s": 10}, trace={"timeout_s": 75})
+    pool = face.dispatcher.pool_of("us")
+    assert pool is not None
+    for priority, deadline_s in ((1, 75), (2, 10)):
+        request = JobRequest(uuid4(), TRACKING, "us", now())
+        assert face.dispatcher.dispatch_batch(request, pool, TraceHandle(face.dispatcher, 0), priority)
+        assert face.jobs.receive_nowait().deadline_s == deadline_s
+
+
 async def test_a_click_after_the_workers_have_stopped_is_overload_and_no_error(autojump_clock: MockClock) -> None:
     face = Face()
     face.jobs.close()

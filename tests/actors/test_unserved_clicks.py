@@ -11,7 +11,7 @@ import trio.testing
 from daemon.click.routes import click_handler
 from daemon.http.http1 import Request, Response
 from daemon.journal.entries import Hit
-from daemon.offers.model import Complaint
+from daemon.offers.reading import Complaint
 from daemon.settings.model import Settings
 from daemon.trace.jobs import Finished, TraceJob
 from tests.actors.clicking import TRACKING, Face, lands_at, served_by

@@ -23,9 +23,12 @@ from rich.table import Table
 
 from tests.bench import (
     browser,
+    conversion,
     cpu,
     efficiency,
     engine,
+    growth,
+    ip_rows,
     journal,
     latency,
     lease,
@@ -58,6 +61,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "browser": browser.run,
     "bytes": bytes_on_the_wire.run,
     "links": links.run,
+    "growth": growth.run,
+    "ip_rows": ip_rows.run,
+    "conversion": conversion.run,
 }
 ABOUT = {name: (sys.modules[run.__module__].__doc__ or "").split("\n")[0] for name, run in BENCHMARKS.items()}
 VERDICTS = {True: "[green]ok[/]", False: "[red]missed[/]", None: ""}

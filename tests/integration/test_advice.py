@@ -119,7 +119,8 @@ async def test_traces_become_demand_landings_faults_and_refusals(postgres: Postg
         # Unused for 70, 75 and 100 s, minus a mean trace of 10 s. Up to 90 s: barely rested; from 180 s: well.
         assert found.barely_rested == Faults(3, 1)
         assert found.well_rested == Faults(2, 0)
-        assert found.credentials_refused == {"luna": 1}
+        assert (found.credentials_refused, found.refused_in) == ({"luna": 1}, {"luna": "uk"})
+        assert (found.traffic.offer, found.traffic.provider) == ("slow", "luna")
         assert (found.traffic.traces, found.traffic.bytes_per_trace) == (5, 10000)
         assert found.traffic.usual_bytes_per_trace is None
         assert await rows.database.work(read_active) == {"uk": 1}

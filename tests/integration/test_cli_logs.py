@@ -282,6 +282,18 @@ def test_explain_shows_a_click_from_rows_and_log(tracepool: Commands, tmp_path: 
     assert piped == found
 
 
+def test_explain_finds_a_click_by_its_click_id_before_its_repeats(tracepool: Commands) -> None:
+    repeat = REQUEST.replace(REQUEST[0], "0")
+    for request_id, kind in ((repeat, "repeat"), (REQUEST, "click")):
+        tracepool.sql(
+            "insert into hits (request_id, offer_name, outcome, location, wait_ms, kind, click_id, created_at) values"
+            f" ('{request_id}', 'sale', 'resolved', 'L', 9, '{kind}', 'Cj0_KC', now() - interval '1 hour')"
+        )
+    done = tracepool("explain", "Cj0_KC")
+    assert done.lines[0].startswith(f"click {REQUEST} of offer sale")
+    assert f"1 more requests have this click id, such as its repeats: {repeat}" in done.err
+
+
 def test_an_unknown_id_and_a_bad_id_are_helpful_errors(tracepool: Commands) -> None:
     unknown = tracepool("explain", REQUEST)
     assert (unknown.status, unknown.out) == (1, "")

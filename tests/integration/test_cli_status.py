@@ -109,6 +109,9 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
     assert (advice["offer"], advice["count"], advice["of"]) == ("o", 1, 3)
     assert (out["code"], out["country"], out["provider"], out["count"], out["of"]) == ("ips_out", "us", "luna", 1, 4)
     assert [step["done"] for step in said.pop("first_run")["steps"]] == [True, False, True], "its offer was removed"
+    disk = said.pop("disk")
+    assert {table["name"]: table["days_kept"] for table in disk["tables"]}["hits"] == 90
+    assert disk["free_bytes"] > 0
     assert said == {
         "countries": {
             "uk": dict(zip(counts, (1, 1, 0, 0, 0, 0.0, 0, 0), strict=True)),

@@ -1,15 +1,21 @@
 """GET /api/clicks and /api/reports/offers over real rows: every click is found, and each offer has a row."""
 
+from logging import INFO
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 
+from daemon.control.metrics import Metrics
+from daemon.control.observers import Observers
 from daemon.control.overview import Overview
 from daemon.database.postgres import Database
+from daemon.host.clocks import read_clocks
 from daemon.nodes.cluster import cluster_of
 from daemon.offers.model import Offers
+from daemon.settings.live import LiveSettings
+from daemon.settings.model import Settings
 from tests.integration.control_faces import control_face
 from tests.integration.databases import PostgresServer, Rows, fresh_database
 from tests.integration.journals import running_journal
@@ -129,3 +135,45 @@ async def test_each_offer_has_a_row_and_its_hits_are_counted_once(postgres: Post
     assert sale["wait_p50_ms"] == pytest.approx(500, rel=0.03)
     assert sale["wait_p95_ms"] == pytest.approx(950, rel=0.03)
     assert (sale["countries"], sale["ips"], answer["left_out"]) == (["uk"], 0, 0)
+
+
+async def test_a_search_finds_what_a_text_names(postgres: PostgresServer, tmp_path: Any) -> None:
+    async with face_with_rows(postgres) as (served, rows):
+        ids = await add_clicks(rows, tmp_path)
+        ip = await rows.add_ip("192.0.2.9", country="uk")
+        await rows.add_ip("2001:db8::5", ip_port="9000")
+        offer_id = await rows.add_offer("Summer-Sale-2")
+        await rows.sql("insert into active_trace_requests (tracking_url, target_country) values ('u', 'us')")
+        alone = await rows.one("select request_id from active_trace_requests where tracking_url = 'u'")
+
+        async def found(text: str) -> list[tuple[str, str, int | None]]:
+            answer = (await served.ask("/api/find", params={"text": text})).json()
+            assert "click ids" in answer["looked_in"]
+            return [(one["kind"], one["id"], one["clicks"]) for one in answer["items"]]
+
+        assert await found(f' "{ids["repeat"]}" ') == [("click", str(ids["repeat"]), None)]
+        assert await found(str(alone).upper()) == [("trace", str(alone), None)]
+        assert await found("G-1") == [("click_id", "G-1", 2)]
+        assert await found("192.0.2.9") == await found("192.0.2.9:7000") == [("ip", str(ip), None)]
+        assert [kind for kind, *_ in await found("[2001:0DB8::5]:9000")] == ["ip"]
+        assert await found("2001:DB8:0::1") == [("visitor", "2001:db8::1", 1)]
+        assert await found("summer") == [("offer", "Summer-Sale-2", None)]
+        assert await found(str(offer_id)) == [("offer", "Summer-Sale-2", None)]
+        assert await found(HOSTILE) == [("offer_name", HOSTILE, 1)]
+        assert await found("nothing has this") == await found(" ") == await found("z" * 8_000) == []
+        assert (await served.ask("/api/find?text=")).status_code == 400
+
+
+async def test_a_refused_click_has_a_story_too(postgres: PostgresServer) -> None:
+    observers = Observers(Metrics(LiveSettings(Settings())), read_clocks)
+    request_id = str(uuid4())
+    facts = {"request_id": request_id, "status": 404, "reason": "unknown_offer", "offer": "slae"}
+    observers.events.take(INFO, {"event": "click_refused", "level": "info", "ts": "2030-01-01T00:00:00Z", **facts})
+    async with fresh_database(postgres) as rows, control_face(database=rows.database, observers=observers) as served:
+        (refused,) = (await served.ask("/api/clicks/refused")).json()["items"]
+        assert (refused["offer"], refused["status"], refused["error"]) == ("slae", 404, None)
+        story = (await served.ask(f"/api/clicks/{request_id}")).json()
+        assert (story["answered"]["outcome"], story["offer"]) == ("refused", "slae")
+        for text in (request_id, "slae"):
+            (found,) = (await served.ask("/api/find", params={"text": text})).json()["items"]
+            assert (found["kind"], found["id"]) == ("click", request_id)

@@ -32,6 +32,9 @@ EVERYTHING: dict[str, Any] = {
     "fallback_url": "https://shop.example/?from={offer}",
     "paused_to": "winter sale",
     "click_ids": ["clickid"],
+    "countries": ["uk", "de"],
+    "country_urls": {"de": [{"url": "https://ads.example/de", "weight": 2}]},
+    "country_param": "geo",
 }
 UNSET: dict[str, Any] = {
     "target_country": "us",
@@ -50,6 +53,9 @@ UNSET: dict[str, Any] = {
     "fallback_url": None,
     "paused_to": None,
     "click_ids": None,
+    "countries": None,
+    "country_urls": None,
+    "country_param": None,
 }
 
 
@@ -96,8 +102,9 @@ async def test_a_change_keeps_other_settings_and_null_removes_one(postgres: Post
         ):
             after = await served.ask(path, "PATCH", json=change)
             assert after.status_code == 200, after.text
-            row = without_macros(after.json())
-            assert {**row, "updated_at": None} == {**without_macros(before), name: expected, "updated_at": None}
+            also = {"countries": [expected, "de"]} if name == "target_country" else {}
+            row, expected_row = without_macros(after.json()), {**without_macros(before), name: expected, **also}
+            assert {**row, "updated_at": None} == {**expected_row, "updated_at": None}
 
 
 @pytest.mark.slow

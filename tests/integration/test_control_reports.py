@@ -38,6 +38,13 @@ async def test_a_report_has_the_clicks_of_its_time_by_group(postgres: PostgresSe
         assert (found["total"]["clicks"], found["total"]["landed"], found["source"]) == (6, 3, "traffic")
         assert (found["since"], found["left_out"]) == ("2026-01-31T00:00:00Z", 0)
         assert (await served.ask("/api/reports")).json()["items"] == []
+        exported = await served.ask(f"/api/reports/report.csv?by=offer&{day}")
+        assert exported.headers["content-type"].startswith("text/csv")
+        lines = list(csv.DictReader(io.StringIO(exported.text, newline=""), strict=True))
+        assert [(line["offer"], line["clicks"], line["fallback_no_ip"]) for line in lines] == [
+            ("sale", "4", "1"),
+            ("hats", "2", "0"),
+        ]
         refused = await served.ask("/api/reports?since=2026-02-01T00:00:00Z&until=2026-01-31T00:00:00Z")
         assert refused.status_code == 400
         assert "not before its end" in refused.json()["detail"]

@@ -18,6 +18,7 @@ from tests.integration.databases import PostgresServer, fresh_database
 CHECKS = {column: setting.check for column, setting in SETTINGS.items() if setting.check}
 TAKER = SETTINGS["paused_to"].example
 HOSTS, FILTER, RENAME = CHECKS["stop_at"], CHECKS["param_filter"], CHECKS["rename"]
+OTHERS = {"country_urls": {"countries": ["us", "de", "at"]}}
 URLS, BACKEND, TRACER = CHECKS["tracking_urls"], CHECKS["trace_backend"], CHECKS["tracer"]
 
 REFUSED = [
@@ -44,6 +45,13 @@ REFUSED = [
     (CHECKS["offer_name"], "offer_name = ''"),
     *((CHECKS["fallback_url"], f"fallback_url = '{value}'") for value in ("", "shop.example", "javascript:https://a.example/")),
     *((CHECKS["click_ids"], f"click_ids = '{names}'") for names in ('{""}', "{a,null}")),
+    *((CHECKS["countries"], f"countries = '{codes}'") for codes in ('{""}', "{de,null}")),
+    *((CHECKS["country_param"], f"country_param = '{name}'") for name in ("", "x" * 256)),
+    *((CHECKS["country_urls"], f"country_urls = '{value}'") for value in (
+        "null", "[]", '{"": [{"url": "https://a.example/"}]}', '{"de": []}', '{"de": "https://a.example/"}',
+        '{"de": {"url": "https://a.example/"}}', '{"de": [[{"url": "https://a.example/"}]]}',
+        '{"de": [{"url": "https://a.example/"}], "at": [{"url": "a.example"}]}',
+        '{"de": [{"url": "https://a.example/", "weight": 0}]}')),
     *((CHECKS["paused_to"], f"paused_to = {value}") for value in ("''", "offer_name")),
 ]  # fmt: skip
 TAKEN = [
@@ -60,6 +68,9 @@ TAKEN = [
     *(f"deadline_s = {value}" for value in ("1", "60", "null")),
     *(f"fallback_url = {value}" for value in ("null", "'HTTPS://shop.example/{offer}'")),
     *(f"paused_to = {value}" for value in ("null", "'other'")),
+    *(f"countries = '{codes}'" for codes in ("{}", "{de,AT,odd}")),
+    *(f"country_urls = {value}" for value in (
+        "null", "'{}'", """'{"de": [{"url": "HTTPS://a.example/{geo}", "weight": 0.5}, {"url": "http://b.example/"}]}'""")),
 ]  # fmt: skip
 
 
@@ -94,7 +105,7 @@ async def test_the_table_has_each_setting_as_declared(postgres: PostgresServer) 
 
 @pytest.mark.parametrize("column", SETTINGS)
 async def test_a_setting_is_stored_read_changed_and_cleared(postgres: PostgresServer, column: str) -> None:
-    bare = {"offer_name": "bare", "final_url": "https://ads.example/"}
+    bare = {"offer_name": "bare", "final_url": "https://ads.example/", **OTHERS.get(column, {})}
     example = offer_fields({**bare, column: SETTINGS[column].example}, allow_private=False)
     name, unchanged = example.offer_name, OfferFields(example.offer_name)
     value = getattr(example, column)

@@ -251,6 +251,20 @@ async def test_readyz_of_a_ready_daemon_is_200() -> None:
         assert [(await public.get(path)).status for path in ("/readyz", "/livez")] == [200, 200]
 
 
+async def test_a_beacon_of_json_is_allowed_from_any_page() -> None:
+    asked = ("Origin: https://shop.example", "Access-Control-Request-Method: POST")
+    async with face() as public:
+        answer = await public.get(
+            "/track-hit?offer=sale", *asked, "Access-Control-Request-Headers: content-type", method="OPTIONS"
+        )
+        assert (answer.status, answer.body, "content-length" in answer.headers) == (204, b"", False)
+        allowed = {name.removeprefix("access-control-allow-"): value for name, value in answer.headers.items()}
+        assert (allowed["origin"], allowed["headers"]) == ("https://shop.example", "content-type")
+        assert "POST" in allowed["methods"]
+        assert (await public.get("/livez", *asked, method="OPTIONS")).status == 405
+        assert not public.journal.entries
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PURGE"])
 @pytest.mark.parametrize("path", ["/track-hit?offer=sale", "/functions/v1/track-hit", "/livez"])
 async def test_other_methods_are_405_with_those_allowed(method: str, path: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.maintenance.advice import advise
-from daemon.maintenance.figures import Advice, Evidence, Figures, Severity, Slots, Suspect, names
+from daemon.maintenance.figures import Advice, Evidence, Figures, Severity, Slots, Suspect, Traffic, names
 from daemon.maintenance.tally import LastMinute
 from daemon.nodes.figures import AttemptFigures, FallenOffer
 from daemon.pool.messages import Counts
@@ -31,10 +31,10 @@ def of(code: str, **changes: Any) -> list[Advice]:
 def test_each_country_of_an_active_offer_without_ips_is_named_with_its_offers() -> None:
     offers = {"de": ("boots",), "fr": ("a", "b", "c", "d"), "us": ("shoes",)}
     de, fr = of("country_without_ips", offers=offers, countries={"us": counts(3), "fr": counts(0)})
-    assert (de.country, de.offer, de.count, de.of, de.severity) == ("de", "boots", 0, 0, Severity.CRITICAL)
+    assert (de.country, de.offer, de.count, de.of, de.severity) == ("de", "boots", 1, None, Severity.CRITICAL)
     assert de.sentence.startswith("There is no IP in de, the country of the active offer boots:")
     assert de.command == "tracepool provision import ips.csv --country de"
-    assert (fr.country, fr.offer, fr.numbers["offers"]) == ("fr", None, 4)
+    assert (fr.country, fr.offer, fr.count) == ("fr", None, 4)
     assert "4 active offers (a, b, c and 1 more)" in fr.sentence
 
 
@@ -166,6 +166,18 @@ def test_a_suspected_provider_is_named_with_its_country() -> None:
     assert (advice.country, advice.provider, advice.count) == ("us", "luna", 7)
 
 
+def test_refused_logins_and_unusual_bytes_are_said_with_their_place() -> None:
+    evidence = Evidence(credentials_refused={"luna": 3}, refused_in={"luna": "de"})
+    [refused] = of("credentials_refused", evidence=evidence)
+    assert (refused.country, refused.provider, refused.count) == ("de", "luna", 3)
+    assert "3 times in the last hour, most of them in de:" in refused.sentence
+    traffic = Traffic(50, 80_000, 40_000, 24, "red shoes", 95_000, "luna")
+    [money] = of("money_unusual", evidence=Evidence(traffic=traffic))
+    assert (money.offer, money.provider, money.count) == ("red shoes", "luna", 50)
+    assert "Most bytes were of the offer red shoes, 95.0 KB a trace." in money.sentence
+    assert money.command == "tracepool logs --since 1h --offer 'red shoes'"
+
+
 def test_a_list_of_names_is_cut() -> None:
     assert names(["a"]) == "a"
     assert names(["a", "b", "c"]) == "a, b, c"
@@ -193,7 +205,6 @@ def test_whatever_the_figures_are_where_and_how_many_are_said(given: Figures) ->
         if advice.code in ("country_without_ips", "ips_out", "attempts_failing"):
             assert advice.country
             assert advice.count is not None
-            assert advice.of is not None
             assert advice.country in advice.sentence
             assert advice.country in (advice.command or "")
             assert advice.sentence.endswith(".")

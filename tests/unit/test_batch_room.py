@@ -64,3 +64,13 @@ def of_ips(available: int, locked: int = 0, waiting: int = 0) -> Counts:
 )
 def test_the_bound_holds_for_all_nodes_together(here: Counts, elsewhere: Elsewhere, expected: int) -> None:
     assert room(here, 0, 60, elsewhere) == expected
+
+
+def test_a_background_click_is_traced_by_the_only_ip_while_no_click_has_it() -> None:
+    assert room(of_ips(1), 0, 80, least=1) == 1
+    assert room(of_ips(1), 1, 80, least=1) == 0, "it begins already"
+    assert room(of_ips(1, waiting=1), 0, 80, least=1) == 0
+    assert room(of_ips(1), 0, 80, Elsewhere(of_ips(0, locked=1)), least=1) == 0
+    assert room(of_ips(1), 0, 80, Elsewhere(of_ips(0)), least=1) == 1
+    assert room(of_ips(0), 0, 80, least=1) == 0
+    assert room(of_ips(9), 0, 80, least=1) == 7

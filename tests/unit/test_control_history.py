@@ -46,6 +46,7 @@ def test_each_outcome_and_reason_has_a_column_and_unknown_reasons_share_one() ->
     history.click(NOW_S, "refused", "bad_request", 0)
     history.click(NOW_S, "left", None, 0)
     history.click(NOW_S, "resolved", None, 0)
+    history.click(NOW_S, "background", None, 0)
     assert sums(history, "hour", NOW_S) == dict.fromkeys(COLUMNS, 1)
 
 

@@ -124,3 +124,14 @@ def test_the_log_delivers_wanted_lines_masked_at_any_level(level: str) -> None:
     assert messages[1][1]["facts"] == {"why": logs.MASK}
     assert "s3cret" not in written.getvalue()
     assert len(written.getvalue().splitlines()) == (4 if level == "info" else 0)
+
+
+def test_the_last_refused_clicks_are_kept_without_watchers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.control.events.REFUSED_MAX", 2)
+    events = Events()
+    assert events.wants(INFO, "click_refused")
+    assert not events.wants(INFO, "click")
+    for number in range(3):
+        events.take(INFO, line("click_refused", request_id=str(number), status=404))
+    assert [refused["request_id"] for refused in events.refused()] == ["2", "1"]
+    assert events.recent() == []

@@ -20,8 +20,8 @@ FILE_LINES_MAX = 320
 EMPTY_NAMES = {"utils", "helpers", "common", "manager", "util", "helper", "misc", "handler", "data"}
 
 # A pure module may import these, the pure part of the standard library, and other pure modules.
-PARSERS = {"ada_url", "backports", "brotli", "compression", "msgspec", "publicsuffixlist", "pydantic", "selectolax"}
-PARSERS |= {"webencodings"}
+PARSERS = {"ada_url", "backports", "brotli", "compression", "iso3166", "msgspec", "publicsuffixlist", "pydantic"}
+PARSERS |= {"selectolax", "webencodings"}
 IMPURE_STANDARD = {"asyncio", "logging", "os", "pathlib", "random", "select", "signal", "socket", "sqlite3"}
 IMPURE_STANDARD |= {"subprocess", "sys", "tempfile", "threading", "time"}
 

@@ -13,7 +13,7 @@ def offer(**values: object) -> OfferFields:
 
 
 def test_a_column_that_is_not_given_is_none() -> None:
-    assert offer() == OfferFields("summer", URL, None, None, None, None, None)
+    assert offer() == OfferFields("summer", URL)
 
 
 def test_a_csv_file_and_json_lines_are_read_alike() -> None:
@@ -22,10 +22,7 @@ def test_a_csv_file_and_json_lines_are_read_alike() -> None:
         f'{{"offer_name": "summer", "final_url": "{URL}", "is_active": false, "deadline_s": 8}}\n'
         f'{{"offer_name": "winter", "final_url": "{URL}"}}\n'
     )
-    expected = (
-        OfferFields("summer", URL, None, False, 8.0, None, None),
-        OfferFields("winter", URL, None, None, None, None, None),
-    )
+    expected = (OfferFields("summer", URL, is_active=False, deadline_s=8.0), OfferFields("winter", URL))
     assert read_offers(as_csv, allow_private=False).rows == expected
     assert read_offers(as_json, allow_private=False).rows == expected
 

@@ -26,10 +26,14 @@ EXAMPLES = {column: setting.example for column, setting in SETTINGS.items()}
 REST = {column: EXAMPLES[column] for column in ("offer_name", "final_url")}
 # The arguments of the commands for settings that are not options of both.
 ARGUMENTS = {"offer_name": "NAME", "final_url": "--url", "is_active": "--active --inactive"}
+ARGUMENTS |= {"target_country": "--country"}
 UNFIT: dict[str, object] = {
     "offer_name": "",
     "final_url": "ads.example",
     "target_country": "",
+    "countries": ["de", ""],
+    "country_urls": {"de": [{"url": "https://ads.example/", "weight": 0}]},
+    "country_param": "x" * 256,
     "is_active": "maybe",
     "deadline_s": 61,
     "user_agent": "curl",
@@ -46,13 +50,17 @@ UNFIT: dict[str, object] = {
     "click_ids": [""],
     "mode": "parallel",
 }
+# The countries of country_urls are the offer's.
+OTHERS = {"country_urls": {"countries": "us de at"}}
 # A paused offer alone uses these.
 OF_PAUSED = ("fallback_url", "paused_to")
 
 
 def stored(column: str) -> Any:
     """The example of a setting, as the column holds it and the API returns it."""
-    value = getattr(offer_fields({**REST, column: EXAMPLES[column]}, allow_private=False), column)
+    value = getattr(
+        offer_fields({**REST, **OTHERS.get(column, {}), column: EXAMPLES[column]}, allow_private=False), column
+    )
     return json.loads(value) if SETTINGS[column].sql == "jsonb" else list(value) if isinstance(value, tuple) else value
 
 
@@ -68,10 +76,10 @@ def of_clicks(**row: Any) -> Offer | ClosedOffer:
 
 @pytest.mark.parametrize("column", SETTINGS)
 def test_an_import_reads_it_from_csv_and_json_lines(column: str) -> None:
-    given = {**REST, column: EXAMPLES[column]}
+    given = {**REST, **OTHERS.get(column, {}), column: EXAMPLES[column]}
     written = io.StringIO()
     csv.writer(written).writerows([given.keys(), given.values()])
-    lines = json.dumps({**REST, column: stored(column)})
+    lines = json.dumps({**REST, **OTHERS.get(column, {}), column: stored(column)})
     from_csv, from_json = (read_offers(text, allow_private=False) for text in (written.getvalue(), lines))
     assert from_csv == from_json
     assert from_csv.refused == ()
@@ -126,8 +134,9 @@ def test_what_the_api_refuses_an_import_refuses_too(column: str) -> None:
 @pytest.mark.parametrize("column", LIVE)
 def test_clicks_use_it(column: str) -> None:
     value = stored(column)
-    state = {"is_active": False} if column in OF_PAUSED else {}
+    state: dict[str, Any] = {"is_active": False} if column in OF_PAUSED else {}
     given = {column: json.dumps(value) if SETTINGS[column].sql == "jsonb" else value}
+    state |= {name: text.split() for name, text in OTHERS.get(column, {}).items()}
     plain, told = of_clicks(**state), of_clicks(**state, **given)
     assert told != plain, f"Offer has no field for {column}"
 

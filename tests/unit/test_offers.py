@@ -44,7 +44,7 @@ def test_an_offer_is_found_by_its_name() -> None:
     assert offers.replace([one]) == []
     found = offers.find("summer-sale")
     assert found is not None
-    assert (found.id, found.targets, found.country) == (one["id"], (Target("https://ads.example/go"),), "UK")
+    assert (found.id, found.targets, found.country) == (one["id"], (Target("https://ads.example/go"),), "uk")
     assert (found.deadline_s, found.user_agent) == (4.5, "visitor")
     assert offers.find("Summer-Sale") is offers.find(" summer-sale ") is offers.find("summer-sale.") is not None
     assert offers.find("") is offers.find(".") is offers.find("summer_sale") is offers.find("é" * 9_999) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from daemon.database.records import RefusedRecord, decoded
 from daemon.errors import BadInput
-from daemon.pool.provision_rows import COLUMNS, NewIP, generated_ips, new_ip, odd_countries, read_ips
+from daemon.pool.provision_rows import COLUMNS, NewIP, generated_ips, new_ip, read_ips
 from daemon.providers.settings import Provider
 from daemon.web.endpoints import IPV4_HINT, canonical_endpoint
 
@@ -166,7 +166,7 @@ good_rows = st.lists(
         NewIP,
         st.from_regex(r"[a-z][a-z0-9]{1,20}(-[a-z0-9]{1,20})?", fullmatch=True),
         st.integers(1, 65_535).map(str),
-        words,
+        st.sampled_from(["us", "UK", "deu", "Germany"]),
         words,
         st.none() | words,
     ),
@@ -351,7 +351,17 @@ def test_an_endpoint_that_the_file_repeats_is_named_with_both_lines() -> None:
 def test_the_import_says_the_country_and_the_provider_of_rows_that_name_none() -> None:
     read = read_ips("ip_address,country\n192.0.2.1,\n192.0.2.2,de\n", defaults={"country": "uk", "provider": "web"})
     assert [(row.country, row.provider) for row in read.rows] == [("uk", "web"), ("de", "web")]
-    assert odd_countries([*read.rows, *read_ips("ip_address,country\n192.0.2.1,en-US\n").rows]) == ["en-US"]
+
+
+@pytest.mark.parametrize(("given", "kept"), [("UK", "UK"), ("deu", "deu"), ("Germany", "Germany"), ("Türkiye", "tr")])
+def test_a_country_that_sql_can_compare_keeps_its_spelling(given: str, kept: str) -> None:
+    assert new_ip({"ip_address": "192.0.2.7", "country": given}).country == kept
+
+
+@pytest.mark.parametrize("given", ["ukk", "germny", "EU", "xx", "us-east"])
+def test_a_text_that_is_no_country_is_refused_with_the_nearest(given: str) -> None:
+    with pytest.raises(BadInput, match=f"^country: '{given}' is no country of ISO 3166: (did you mean|write)"):
+        new_ip({"ip_address": "192.0.2.7", "country": given})
 
 
 @given(st.text('192.0:@;|,\t #pass/"[]s5ocket', max_size=60))

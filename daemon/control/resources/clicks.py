@@ -14,6 +14,7 @@ from daemon.control.listings import CLICKS
 from daemon.control.problems import ProblemRaised
 from daemon.journal.entries import HitKind, Params
 from daemon.logbook.clicks import read_click
+from daemon.logbook.parse import Line
 from daemon.logbook.render_story import render_story
 from daemon.logbook.story import Answered, Chosen, Hop, Trace, story_of
 
@@ -30,7 +31,7 @@ class ClicksQuery:
     request_id: UUID | None = None
     visitor: Word | None = None
     ip: Word | None = None
-    outcome: Literal["resolved", "fallback", "background"] | None = None
+    outcome: Literal["resolved", "fallback"] | None = None
     kind: HitKind | None = None
     reason: Word | None = None
     since: Time | None = None
@@ -64,6 +65,7 @@ class ClickRow:
 class ClickStory:
     """What happened to a click, as `tracepool explain` tells it; `text` is its words, a line each.
 
+    `country_by`: where the visitor's country is from, if the offer has several: parameter, header, file or first.
     Without a trace, `trace` and `chosen` are null and `hops` is empty. `answered` is null while the visitor waits, and
     if the visitor left before.
     """
@@ -75,6 +77,8 @@ class ClickStory:
     visitor: str | None
     user_agent: str | None
     referrer: str | None
+    country: str | None
+    country_by: str | None
     inbound_params: Params
     chosen: Chosen | None
     hops: tuple[Hop, ...]
@@ -83,22 +87,62 @@ class ClickStory:
     text: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedClick:
+    """`offer`: the name that the click gave; null if it gave none, and `error` says what is wrong."""
+
+    request_id: str
+    at: datetime
+    status: int
+    reason: str
+    offer: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedClicks:
+    """`items`: the last 500 of the answering node since it started, the newest first. The log has all."""
+
+    items: list[RefusedClick]
+
+
 def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("clicks", __name__)
     summary = "The answered clicks with their traces, the newest first; repeats, previews and fallbacks too."
     add_list(routes, context, "list_clicks", "/api/clicks", CLICKS, ClicksQuery, ClickRow, summary=summary)
 
+    @routes.get("/api/clicks/refused")
+    @validate_response(RefusedClicks)
+    async def refused_clicks() -> RefusedClicks:
+        """The last clicks that were answered with an error: no offer has their name, and no fallback URL is set."""
+        lines = context().observers.events.refused()
+        return RefusedClicks(
+            [
+                RefusedClick(
+                    str(line["request_id"]),
+                    line["ts"],
+                    line["status"],
+                    line["reason"],
+                    line.get("offer"),
+                    line.get("error"),
+                )
+                for line in lines
+            ]
+        )
+
     @routes.get("/api/clicks/<uuid:request_id>")
     @validate_response(ClickStory)
     async def show_click(request_id: UUID) -> ClickStory:
         """What happened to one click: its time, its IP, each hop, and its redirect."""
-        row, hit = await context().database.work(read_click, request_id)
-        story = story_of(str(request_id), row, hit, ())
+        here = context()
+        row, hit = await here.database.work(read_click, request_id)
+        refused = [Line("", line) for line in here.observers.events.refused() if line["request_id"] == str(request_id)]
+        story = story_of(str(request_id), row, hit, refused)
         if story is None:
             raise ProblemRaised(
                 404,
-                f"no click has the id {request_id}: its rows may be older than the retention, or the click was refused"
-                " (404, 400), which only the log has: tracepool explain",
+                f"no click has the id {request_id}: its rows may be older than the retention, or it was refused (404,"
+                " 400) long ago or by another node, which only the log has: tracepool explain",
             )
         return ClickStory(**{name: getattr(story, name) for name in _TOLD}, text=list(render_story(story)))
 

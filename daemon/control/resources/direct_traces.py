@@ -23,6 +23,7 @@ from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Params
 from daemon.offers.macros import template_of, tracking_url
+from daemon.offers.values import OwnTracer
 from daemon.settings.model import Settings
 from daemon.trace.dispatch import JobRequest
 from daemon.trace.jobs import Finished, TraceTotals
@@ -42,7 +43,7 @@ class ParallelRequest:
     """`offer_id`: an offer's id, or its name. The settings of an offer that is served apply to the trace.
 
     The macros of `tracking_url` take the values of `inbound_params`. An optional field that is null counts as left
-    out; `target_country` is then us.
+    out; `target_country` is then us, and `tracer` that of the offer, else trace.tracer.
     """
 
     request_id: UUID
@@ -51,6 +52,7 @@ class ParallelRequest:
     target_country: Word | None = None
     inbound_params: Annotated[dict[ParamName, ParamValues], Field(max_length=PARAMS_MAX)] | None = None
     referrer: Header | None = None
+    tracer: OwnTracer | None = None
 
     @property
     def params(self) -> Params:
@@ -118,6 +120,7 @@ async def _traced(request: ParallelRequest, url: str, overview: Overview, settin
         offer=offer,
         offer_id=None if offer else _id_in(request.offer_id),
         referrer=request.referrer,
+        tracer=request.tracer,
     )
     accepted = overview.dispatcher.dispatch(job)
     if isinstance(accepted, str):

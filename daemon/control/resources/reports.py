@@ -15,13 +15,15 @@ from daemon.control.api import ControlContext, GetContext, Time, Url, Word
 from daemon.control.exports import EXPORTS, each_chunk
 from daemon.control.openapi import returns_csv
 from daemon.control.problems import ProblemRaised
-from daemon.control.report_groups import By, Window, window_of
+from daemon.control.report_groups import KEYS, By, Window, cells_of, columns_of, window_of
 from daemon.control.reports import read_report
+from daemon.database.spreadsheets import write_line
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import HitKind
 
 STATEMENT_S_MAX = 60.0  # a report has two statements, and an answer 150 s
 AT_ONCE_MAX = 2
+CSV = "text/csv; charset=utf-8; header=present"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class ReportAnswer:
 
     `source`: the table of traces, bytes and cost. `traffic` has them for all time, of whole days by offer, provider and
     day; a trace that was tried through two providers counts for both. `active_trace_requests` has those of the last
-    maintenance.retention_days, each for its last provider.
+    retention.traces_days, each for its last provider.
     """
 
     since: datetime
@@ -93,6 +95,7 @@ class HitsExportQuery:
     outcome: Literal["resolved", "fallback", "background"] | None = None
     reason: Word | None = None
     kind: HitKind | None = None
+    country: Word | None = None
     visitor: Word | None = None
     click_id: Url | None = None
     since: Time | None = None
@@ -133,6 +136,20 @@ def blueprint(context: GetContext) -> Blueprint:
             total=ReportFigures(**asdict(found.total)),
             left_out=found.left_out,
         )
+
+    @routes.get("/api/reports/report.csv")
+    @returns_csv
+    @validate_querystring(ReportQuery)
+    async def export_report(query_args: ReportQuery) -> Response:
+        """A report as CSV (RFC 4180): a line for each group, as `tracepool report --csv` prints it."""
+        database, window = context().database, _window(query_args)
+        with slots.one():
+            found = await database.work(read_report, query_args.by, window, STATEMENT_S_MAX)
+        columns = columns_of(KEYS[found.by], [group.figures for group in found.groups])
+        lines = [write_line(columns)]
+        lines += [write_line(cells_of(columns, group.keys, group.figures)) for group in found.groups]
+        headers = {"Content-Disposition": 'attachment; filename="report.csv"'}
+        return Response("".join(lines), content_type=CSV, headers=headers)
 
     @routes.get("/api/reports/hits.csv")
     @returns_csv
@@ -180,7 +197,7 @@ async def _csv(context: ControlContext, noun: str, query: Any, slots: _Slots) ->
     chunks = _chunks(context, noun, filters, slots)
     first = await anext(chunks)  # before the answer's head, so that an error can still be told
     headers = {"Content-Disposition": f'attachment; filename="{noun}.csv"', "X-Accel-Buffering": "no"}
-    return Response(_all(first, chunks), content_type="text/csv; charset=utf-8; header=present", headers=headers)
+    return Response(_all(first, chunks), content_type=CSV, headers=headers)
 
 
 async def _chunks(

@@ -122,6 +122,7 @@ class HitsQuery:
     outcome: Literal["resolved", "fallback", "background"] | None = None
     kind: HitKind | None = None
     reason: Word | None = None
+    country: Word | None = None
     visitor: Word | None = None
     click_id: Url | None = None
     since: Time | None = None
@@ -133,7 +134,7 @@ class HitsQuery:
 
 @dataclass(frozen=True, slots=True)
 class HitRow:
-    """A row of hits."""
+    """A row of hits. `country`: whose IPs were to trace the click."""
 
     request_id: UUID
     offer_name: str
@@ -147,6 +148,7 @@ class HitRow:
     created_at: datetime
     kind: HitKind
     click_id: str | None
+    country: str | None
 
 
 def blueprint(context: GetContext) -> Blueprint:

@@ -28,7 +28,7 @@ async function request(path, options) {
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  throw new ApiError(answer.status, problem.detail ?? problem.title ?? `the answer has status ${answer.status}`);
+  throw new ApiError(answer.status, problem.detail ?? problem.error ?? problem.title ?? `the answer has status ${answer.status}`);
 }
 
 /** `within_ms`: how long the answer may take; without it, as long as it takes. */
@@ -39,8 +39,22 @@ export async function get(path, query = {}, within_ms = 0) {
   return (await request(tail ? `${path}?${tail}` : path, { headers: headers(), signal })).json();
 }
 
-export async function post(path, body = {}) {
-  const options = { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body) };
+/** Downloads the answer as a file. Returns its bytes. A link could not carry the token. */
+export async function save(path, query, name) {
+  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const content = await (await request(`${path}?${new URLSearchParams(given)}`, { headers: headers() })).blob().catch(() => {
+    throw new ApiError(0, "the file broke off before its end: ask again, or for a shorter time");
+  });
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  return content.size;
+}
+
+export async function post(path, body = {}, signal = undefined) {
+  const options = { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body), signal };
   return (await request(path, options)).json();
 }
 

@@ -30,12 +30,6 @@ function filled(element, attributes, children) {
 export const h = (tag, attributes = {}, ...children) => filled(document.createElement(tag), attributes, children);
 export const s = (tag, attributes = {}, ...children) => filled(document.createElementNS(SVG, tag), attributes, children);
 
-/** A link to an http(s) URL; for any other URL its text. */
-export function link(url) {
-  if (!/^https?:\/\//i.test(url ?? "")) return h("span", { class: "url" }, url ?? "–");
-  return h("a", { class: "url", href: url, rel: "noreferrer noopener", target: "_blank" }, url);
-}
-
 export function setText(element, text) {
   const now = shown(text);
   if (element.textContent !== now) element.textContent = now;

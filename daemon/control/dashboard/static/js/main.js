@@ -5,12 +5,18 @@ import { Cells } from "./cells.js";
 import { Charts } from "./charts.js";
 import { Connection } from "./connection.js";
 import { Countries } from "./countries.js";
+import { Disk } from "./disk.js";
 import { $, announce, setZone, zone, zoneName } from "./dom.js";
+import { Clicks } from "./find.js";
 import { FirstRun } from "./first_run.js";
 import { Events, Overview } from "./health.js";
 import { AllIps, Unhealthy } from "./ips.js";
 import { Nodes } from "./nodes.js";
+import { Offers } from "./offers.js";
+import { Reports } from "./reports.js";
+import { Search } from "./search.js";
 import { signedIn } from "./session.js";
+import { Tester } from "./tester.js";
 import { InFlight, RecentTraces } from "./traces.js";
 import { Traffic } from "./traffic.js";
 
@@ -26,6 +32,12 @@ function build() {
   panels.nodes = new Nodes();
   panels.firstRun = new FirstRun();
   panels.overview = new Overview();
+  panels.disk = new Disk();
+  panels.clicks = new Clicks();
+  panels.offers = new Offers(panels.clicks);
+  panels.tester = new Tester();
+  panels.reports = new Reports();
+  panels.search = new Search(panels.clicks, panels.offers);
   panels.countries = new Countries();
   panels.cells = new Cells();
   panels.charts = new Charts(() => panels.nodes.chosen);
@@ -64,6 +76,8 @@ function receive(kind, body) {
     if (body.event === "ips_unhealthy" || body.event === "ips_adopted") panels.unhealthy.load();
   } else if (kind === "trace") {
     panels.traces.happened();
+  } else if (kind === "click") {
+    panels.clicks.happened();
   }
 }
 

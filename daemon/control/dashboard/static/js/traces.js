@@ -1,9 +1,11 @@
 // Traces: those in flight with the time left, recent ones, and one trace as a waterfall of its hops.
 
 import { get } from "./api.js";
+import { copyable } from "./copying.js";
 import { detail } from "./dialogs.js";
-import { $, button, bytes, clock, dollars, duration, h, link, ms, number, tag, when } from "./dom.js";
-import { made, newTable, strip, Table } from "./table.js";
+import { $, button, bytes, clock, dollars, duration, h, ms, tag, when } from "./dom.js";
+import { showHops } from "./hops.js";
+import { made, strip, Table } from "./table.js";
 import { keepForm } from "./url.js";
 
 const NO_TRACES = "No traces yet: the first click begins the first one.";
@@ -35,9 +37,20 @@ export class InFlight {
     );
   }
 
-  status({ in_flight: flights, deadline_s: deadline }) {
+  status({ in_flight: flights, deadline_s: deadline, traces_waiting: waiting = [] }) {
     this.deadline = deadline;
     this.table.show(flights);
+    this.queue(waiting);
+  }
+
+  /** The traces that wait for an IP or a worker, by country, and why. */
+  queue(waiting) {
+    const mark = JSON.stringify(waiting.map(({ since, ...rest }) => rest));
+    if (mark === this.mark) return;
+    this.mark = mark;
+    const lines = waiting.map((queue) => h("li", {}, h("p", {}, `${queue.country}: ${number(queue.waiting)} wait since ${clock(queue.since)}${queue.why ? `: ${queue.why}` : ""}`), queue.next ? h("code", { class: "command" }, queue.next) : null));
+    $("waiting").replaceChildren(...lines);
+    $("waiting").hidden = !lines.length;
   }
 }
 
@@ -118,35 +131,8 @@ export async function showTrace(id) {
     fact("The visitor", answer ? `${answer.outcome}${answer.reason ? `, ${answer.reason}` : ""} after ${ms(answer.wait_ms)}` : "no visitor was answered"),
     trace.error_message ? fact("Why it failed", trace.error_message) : null,
   );
-  const parts = newTable("hops", "Hops", ["#Hop", "Host and path", "Answer", "Time", "#ms", "#Received", "#Sent"], "Filter hops");
-  const end = h("p", {}, "Redirected to ", link(answer?.location ?? trace.final_url));
-  detail(`Trace ${trace.request_id}`, facts, h("h3", {}, `${hops.length === 1 ? "One hop" : `${hops.length} hops`} through ${trace.ip_assigned ?? "no IP"}`), ...parts, h("h3", {}, "Destination"), end);
-  fall(hops);
-}
-
-function fall(hops) {
-  const total = hops.reduce((sum, hop) => sum + hop.ms, 0) || 1;
-  let began = 0;
-  const rows = hops.map((hop, at) => {
-    const row = { ...hop, at: at + 1, x: (100 * began) / total, width: Math.max(0.6, (100 * hop.ms) / total), began };
-    began += hop.ms;
-    return row;
-  });
-  $("hops").classList.add("falls");
-  const mood = (hop) => (hop.status === null || hop.status >= 400 ? "bad" : hop.at === rows.length ? "good" : null);
-  const said = (hop) => hop.tier && hop.tier !== "markup" && `(${hop.why ? `${hop.tier}: ${hop.why}` : hop.tier})`;
-  const words = (hop) => `from ${ms(hop.began)} to ${ms(hop.began + hop.ms)}`;
-  new Table(
-    "hops",
-    [
-      (hop) => hop.at,
-      (hop) => made(hop.url, () => link(hop.url)),
-      (hop) => [hop.status, hop.kind, said(hop)].filter(Boolean).join(" "),
-      (hop) => made(hop.at, () => strip("", words(hop), [["fall-all", 0, 100], ["fall", Math.min(hop.x, 99.4), hop.width, { "data-mood": mood(hop) }]])),
-      (hop) => number(hop.ms, 1),
-      (hop) => bytes(hop.bytes_received),
-      (hop) => bytes(hop.bytes_sent),
-    ],
-    { key: (hop) => hop.at, empty: "The trace made no request.", classes: ["number", "url", "nowrap", "time"] },
-  ).show(rows);
+  const chain = h("div");
+  const end = copyable(answer?.location ?? trace.final_url, "the URL of the answer");
+  detail(`Trace ${trace.request_id}`, facts, h("h3", {}, `${hops.length === 1 ? "One hop" : `${hops.length} hops`} through ${trace.ip_assigned ?? "no IP"}`), chain, h("h3", {}, answer ? "Answered with" : "Landing page"), end);
+  showHops(chain, "hops", hops);
 }
