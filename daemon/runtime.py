@@ -120,7 +120,8 @@ class Runtime:
 def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
     """`clicks()` is None until the journal is open."""
     troubles, observers = Troubles(), Observers(Metrics(live), read_clocks)
-    server = click_server(click_handler(live.current, clicks, troubles.lines), server_limits(live))
+    handler = click_handler(live.current, clicks, troubles.lines, lambda: bool(live.current.click.fallback_url))
+    server = click_server(handler, server_limits(live))
     return Faces(live, troubles, observers, ControlFace(live, read_clocks), server)
 
 
