@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 import trio
 
+from daemon.checks.checker import Checker
 from daemon.control.access import hash_of
 from daemon.control.api import ControlContext
 from daemon.control.metrics import Metrics
@@ -185,6 +186,7 @@ def context_of(live: LiveSettings, **parts: Any) -> ControlContext:
         "maintenance": no_round,
         "stopping": trio.Event(),
         "observers": Observers(Metrics(live), read_clocks),
+        "checker": cast(Checker, Unreached()),
     }
     return ControlContext(**(given | parts))
 
