@@ -54,7 +54,7 @@ def _say_rest(network: Request, settings: Settings) -> None:
     """Clicks that were kept with their truncated address are those of up to 256 addresses."""
     hits = len(with_database(settings, lambda database: find(database, network)).hits)
     if hits:
-        say(f"{hits} hits have only the network {network.value}, which is not one person's: they stay")
+        say(f"{hits} more have only the network {network.value}, which is not one person's: they stay")
         say(f"    next: tracepool forget --visitor {network.value}")
 
 
