@@ -31,7 +31,8 @@ class ClicksQuery:
     request_id: UUID | None = None
     visitor: Word | None = None
     ip: Word | None = None
-    outcome: Literal["resolved", "fallback"] | None = None
+    country: Word | None = None
+    outcome: Literal["resolved", "fallback", "background"] | None = None
     kind: HitKind | None = None
     reason: Word | None = None
     since: Time | None = None
@@ -43,7 +44,10 @@ class ClicksQuery:
 
 @dataclass(frozen=True, slots=True)
 class ClickRow:
-    """A row of hits with its trace. `trace_status`, `ip`, `country` and `trace_ms` are null without a trace."""
+    """A row of hits with its trace. `trace_status`, `ip` and `trace_ms` are null without a trace.
+
+    `country`: whose IPs were to trace the click.
+    """
 
     request_id: UUID
     created_at: datetime
