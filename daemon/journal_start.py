@@ -22,6 +22,7 @@ from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable, DiskUnavailable, NodeDisplaced
 from daemon.host.clocks import read_boot_clock
 from daemon.host.state_dir import DISK_ERRORS, StateDir
+from daemon.journal.entries import KINDS, Hit, TracePending
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import FILE, Spool
 from daemon.journal.writer import JournalWriter
@@ -131,6 +132,11 @@ async def original_or_copy(spool: Spool, database: Database) -> int | None:
     return epoch or None
 
 
+def days_kept(settings: Settings) -> dict[str, float]:
+    """By the kinds of entries that make rows which are removed by their age."""
+    return {KINDS[Hit]: settings.retention.hits_days, KINDS[TracePending]: settings.retention.traces_days}
+
+
 @asynccontextmanager
 async def journal_shipped(
     live: LiveSettings,
@@ -164,7 +170,9 @@ async def journal_shipped(
     member = Member(
         database, identity, troubles, read_boot_clock, alone=alone, taken_epoch=epoch, on_displaced=on_displaced
     )
-    shipper = Shipper(spool, writer, database, troubles, keep_s=keep_s, claim=member.claim)
+    shipper = Shipper(
+        spool, writer, database, troubles, keep_s=keep_s, claim=member.claim, days_kept=lambda: days_kept(live.current)
+    )
 
     async def ship() -> None:
         await member.decided.wait()
@@ -237,4 +245,4 @@ async def _ship(database: Database, writer: JournalWriter, refused: set[int], tr
 
 
 async def _apply_hits(conn: Connection, bodies: list[str]) -> None:
-    await conn.execute(QUERIES["apply_hit"], f"[{','.join(bodies)}]")
+    await conn.execute(QUERIES["apply_hit"], f"[{','.join(bodies)}]", None)

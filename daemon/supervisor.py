@@ -200,6 +200,8 @@ class _Daemon:
         async with trio.open_nursery() as background:
             background.start_soon(restarted, "maintenance", runtime.maintenance.run)
             background.start_soon(restarted, "figures", context.overview.report.run)
+            background.start_soon(restarted, "sizes", context.overview.storage.run)
+            background.start_soon(restarted, "indexes", runtime.indexes.run)
             background.start_soon(restarted, "advice", context.overview.advisor.run)
             background.start_soon(restarted, "batch", runtime.batch.run)
             background.start_soon(restarted, "probes", runtime.workers.prober.run)

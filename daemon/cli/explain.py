@@ -41,8 +41,9 @@ def explain(
 
     The output includes why that IP was chosen, the duration of each hop, which
     parameters were added, and the reason of a fallback. The sources are the rows of
-    the click (traces are kept for maintenance.retention_days), and its lines of the
-    log (journald, FILE, or standard input). Refused clicks are only in the log.
+    the click and its lines of the log (journald, FILE, or standard input). The hit
+    is kept for retention.hits_days, the trace with its hops for
+    retention.traces_days. Refused clicks are only in the log.
 
     Exit status: 1 if nothing is known about the click.
 
@@ -82,9 +83,10 @@ def _story(settings: Settings, wanted: UUID, file: str | None) -> Story:
     if story is None:
         where = "the log" if file == "-" else file or "journald"
         raise TheirFault(
-            f"nothing is known of {wanted}: there is no row of it (traces are kept for "
-            f"{settings.maintenance.retention_days:g} days) and no line in {where}. Name the daemon's log file, or look"
-            " for the id with: tracepool logs. The lines of a click are in the log of the node that answered it"
+            f"nothing is known of {wanted}: there is no row of it (hits are kept for {settings.retention.hits_days:g} "
+            f"days, traces for {settings.retention.traces_days:g} days) and no line in {where}. Name the daemon's log"
+            " file, or look for the id with: tracepool logs. The lines of a click are in the log of the node that"
+            " answered it"
         )
     return story
 

@@ -18,6 +18,7 @@ from daemon.logbook.filter import since_of
 from daemon.printable import one_line
 
 OfferFilter = Annotated[str | None, Parameter(name="--offer", metavar="X", help="Only this offer's.")]
+Country = Annotated[str | None, Parameter(metavar="C", help="Only this country's; gb is uk, usa is us.")]
 OUTCOMES = ("resolved", "fallback", "background")
 KINDS = ("click", "repeat", "preview")
 STATUSES = ("pending", "processing", "completed", "failed", "timeout")
@@ -31,6 +32,7 @@ def hits(
     outcome: Annotated[str | None, Parameter(metavar="O", help="resolved, fallback or background.")] = None,
     kind: Annotated[str | None, Parameter(metavar="K", help="click, repeat or preview.")] = None,
     reason: Annotated[str | None, Parameter(metavar="R", help="Fallbacks for this reason.")] = None,
+    country: Country = None,
     visitor: Annotated[str | None, Parameter(metavar="A", help="Clicks from this address.")] = None,
     click_id: Annotated[str | None, Parameter(metavar="ID", help="With this gclid, msclkid or other click id.")] = None,
     config: ConfigFile = None,
@@ -39,7 +41,8 @@ def hits(
 
     Without --from, those of the last 7 days. Times are UTC, and so are dates and
     times without a zone. A text that a spreadsheet would evaluate as a formula has
-    an apostrophe before it. Any number of rows is printed in constant memory.
+    an apostrophe before it. Any number of rows is printed in constant memory. Hits
+    are kept for retention.hits_days.
 
         tracepool export hits --from 2026-11-01 --to 2026-11-30 > november.csv
         tracepool export hits --offer summer-sale --outcome fallback --from 2h
@@ -51,6 +54,7 @@ def hits(
         "outcome": outcome,
         "kind": kind,
         "reason": reason,
+        "country": country,
         "visitor": visitor,
         "click_id": click_id,
     }
@@ -63,13 +67,13 @@ def traces(
     until: To = None,
     offer: OfferFilter = None,
     status: Annotated[str | None, Parameter(metavar="S", help=f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}.")] = None,
-    country: Annotated[str | None, Parameter(metavar="C", help="Only this country's; gb is uk, usa is us.")] = None,
+    country: Country = None,
     ip: Annotated[str | None, Parameter(metavar="A", help="Through the IP with this ADDRESS.")] = None,
     config: ConfigFile = None,
 ) -> None:
     """Print the traces as CSV (RFC 4180), the oldest first, without their hops.
 
-    As `tracepool export hits`. Traces are kept for maintenance.retention_days.
+    As `tracepool export hits`. Traces are kept for retention.traces_days.
     `cost` is in US dollars, and empty for a trace without an IP.
 
         tracepool export traces --from 1d > traces.csv

@@ -140,7 +140,7 @@ def suggest(
     hop, as an average per trace.
 
     The newest 100,000 traces at most are read, of those that the daemon keeps
-    (maintenance.retention_days). --apply adds the hosts to the offer's stop_at.
+    (retention.traces_days). --apply adds the hosts to the offer's stop_at.
 
         tracepool offers suggest
         tracepool offers suggest --offer summer-sale --days 1 --json

@@ -53,7 +53,7 @@ def report(
     By offer, provider and day, and of whole days, traces, bytes and cost are those
     of the table traffic, where a trace that was tried through two providers counts
     for both. Otherwise they are sums of traces, which the daemon keeps for
-    maintenance.retention_days; such a trace counts for its last provider.
+    retention.traces_days; such a trace counts for its last provider.
 
         tracepool report
         tracepool report --by reason --from 2h
@@ -133,7 +133,7 @@ def _object(group: Group) -> dict[str, Any]:
 
 
 def _notes(settings: Settings, found: Report) -> Iterable[str]:
-    days = settings.maintenance.retention_days
+    days = settings.retention.traces_days
     if found.left_out:
         yield f"{found.left_out} more groups are only in the total: choose a shorter time, or another --by"
     if not found.groups:
@@ -147,10 +147,14 @@ def _notes(settings: Settings, found: Report) -> Iterable[str]:
             yield f"no click and no trace in this time; the newest click is of {_time(newest)}: choose --from before it"
     elif (found.window.now - found.window.since).total_seconds() > days * 86_400 and _reads_traces(found):
         yield (
-            f"traces older than {days:g} days (maintenance.retention_days) are removed: of earlier days this report has"
+            f"traces older than {days:g} days (retention.traces_days) are removed: of earlier days this report has"
             " no traces, bytes and cost, and a click's country is that of its offer. By day, offer and provider, and of"
             " whole days, it has all bytes and cost"
         )
+
+    hits_days = settings.retention.hits_days
+    if found.groups and (found.window.now - found.window.since).total_seconds() > hits_days * 86_400:
+        yield f"hits older than {hits_days:g} days (retention.hits_days) are removed: earlier days have no clicks"
 
 
 def _reads_traces(found: Report) -> bool:

@@ -25,6 +25,7 @@ from daemon.cli.session import (
     use_database,
     with_database,
 )
+from daemon.cli.status_disk import disk_lines
 from daemon.cli.status_nodes import background_of, cluster_lines, own_lines, waiting_lines
 from daemon.control.actions import Action
 from daemon.control.socket import ask
@@ -69,7 +70,10 @@ def status(
     Bytes are those of today's traces (UTC), as the proxies count them, with their
     cost in US dollars by each provider's price_per_gb.
 
-    --json: countries, active_traces, last_minute, traffic_today by provider,
+    "disk" has the sizes of the tables and of the spool, the free space, and how many
+    days it lasts at the growth of the last day.
+
+    --json: countries, active_traces, last_minute, traffic_today by provider, disk,
     advice, nodes and, from a daemon that runs here, its queues with their limits,
     its journal and its own part of the figures in "node"; "daemon" is "running",
     "elsewhere" (only other nodes run) or null.
@@ -119,12 +123,12 @@ async def _read_tables(
     conn: Connection, settings: Settings, nodes: tuple[Counted, ...] = ()
 ) -> tuple[TableStatus, AdviceByTables]:
     """A unit of work, for when no daemon runs here. `nodes`: those that run elsewhere."""
-    found = await read_status(conn)
+    found = await read_status(conn, settings)
     if nodes:
         cluster = cluster_of(nodes)
         countries, minute = counts_of(cluster.countries), together(cluster.clicks).rounded()
         found = replace(found, countries=countries, active_traces=cluster.active_traces, last_minute=minute)
-    return found, await advice_by_tables(conn, found.countries, found.last_minute, settings, time.time())
+    return found, await advice_by_tables(conn, found.countries, found.last_minute, found.disk, settings, time.time())
 
 
 def _watch(read: Read, as_json: bool) -> None:
@@ -202,7 +206,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     for advice in found["advice"]:
         lines.append(f"{advice['severity']}: {advice['sentence']}")
         lines.append(f"    next: {advice['command']}    (rule: {advice['rule']})")
-    lines += cluster_lines(found)
+    lines += [*disk_lines(found), *cluster_lines(found)]
     if found["daemon"] != "running":
         told = "no daemon runs here: these figures are from the nodes' rows" if found["daemon"] else NOT_RUNNING
         return [*lines, told]
@@ -245,9 +249,10 @@ def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
     """Do a maintenance round now, and print its report.
 
     A round ends locks and traces that are overdue, records a row of
-    ip_pool_statistics, lists unhealthy IPs, removes traces older than
-    maintenance.retention_days and gives advice. A running daemon does a round every
-    minute, and does this one. Without a daemon, the command does it on the tables.
+    ip_pool_statistics, lists unhealthy IPs, removes rows older than
+    retention.hits_days, traces_days and statistics_days, and gives advice. A running
+    daemon does a round every minute, and does this one. Without a daemon, the command
+    does it on the tables.
 
         tracepool maintenance
         tracepool maintenance --json

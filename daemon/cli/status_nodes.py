@@ -25,10 +25,16 @@ def cluster_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def waiting_lines(queues: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The traces of `tracepool trace` that have not ended, by country."""
+    """The traces of background clicks, and of `tracepool trace`, that have not ended, by country."""
     lines = []
     for queue in queues:
         since = f" since {queue['since'][11:19]} UTC" if queue["since"] else ""
+        if behind := queue.get("background"):
+            oldest = f"the oldest since {queue['background_since'][11:19]} UTC"
+            below = "they begin below pool.background_below_percent"
+            lines.append(f"background clicks in {queue['country']}: {behind} wait for an IP, {oldest}; {below}")
+        if not queue["waiting"] and not queue["running"]:
+            continue
         why = f": {queue['why']}" if queue["why"] else ""
         lines.append(
             f"tracepool trace in {queue['country']}: {queue['waiting']} wait{since}, {queue['running']} run{why}"

@@ -19,7 +19,7 @@ from daemon.cli.output import progress, say, say_json, say_table, warn
 from daemon.cli.session import ConfigFile, change, commander, flag, settings_of, with_database
 from daemon.control.actions import Action, queued, recorded
 from daemon.control.socket import ask
-from daemon.countries import canonical
+from daemon.countries import canonical, country_of, no_country
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
 from daemon.maintenance.node_report import counts_of
@@ -81,6 +81,8 @@ def trace(
         raise BadInput(f"--timeout {timeout:g}: more than 0 and at most {TIMEOUT_MAX_S} seconds")
     if cancel:
         return _cancel(urls, settings)
+    if country_of(country) is None:
+        warn(f"tracepool: --country: {no_country(country)}")
     wanted, refused = _read(urls, settings)
     if not wanted:
         raise BadInput("there is no URL to trace: give URLs, or - and one a line on standard input")

@@ -23,6 +23,7 @@ from daemon.offers.model import Offer, Offers
 from daemon.settings.live import LiveSettings
 from daemon.trace.dispatch import Dispatcher, JobRequest, queued_trace
 from daemon.trace.jobs import Finished
+from daemon.trace.request_ids import new_request_id
 from daemon.trace.walk.steps import Identity
 from daemon.web.query import Param
 
@@ -90,7 +91,7 @@ class Clicks:
 
     def refuse_prefetch(self) -> Answer:
         """503 makes a browser drop its prefetch and send the request again when the visitor clicks."""
-        request_id = uuid.uuid4()
+        request_id = new_request_id(self._now().wall_s)
         error = "a prefetch is not traced: only the visitor's click is"
         log.info("prefetch_refused", request_id=str(request_id))
         self.observe("prefetch", None, 0.0)
@@ -121,7 +122,7 @@ class Clicks:
         """The click of a request; or the answer that refuses the request."""
         now = self._now()
         received = Moment(now.tick_s - waited_s, now.wall_s - waited_s)
-        request_id, kept = uuid.uuid4(), visitor.kept(self._live.current.privacy)
+        request_id, kept = new_request_id(now.wall_s), visitor.kept(self._live.current.privacy)
         found = offer_of(query, self.offers, is_starting=not self.is_tracing)
         if isinstance(found, Unserved):
             unserved = found.location(self._live.current.click.fallback_url, request_id)

@@ -10,6 +10,7 @@ from daemon.database.postgres import Database
 from daemon.journal.shipper import Shipper
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.node_report import NodeReport
+from daemon.maintenance.storage import Storage
 from daemon.maintenance.traffic_today import TrafficToday
 from daemon.nodes.balancer import Balancer
 from daemon.nodes.identity import NodeListener
@@ -46,6 +47,7 @@ def overview_of(
         curves=observers.curves,
         attempts=observers.attempts,
     )
+    storage = Storage(database, queues.live)
     member.subscribe(NodeListener(renewed=observers.history.sample))
     return Overview(
         clicks=clicks,
@@ -56,7 +58,8 @@ def overview_of(
         spool=spool,
         writer=queues.writer,
         shipper=shipper,
-        advisor=Advisor(database, queues.live, report, now, clicks.offers),
+        advisor=Advisor(database, queues.live, report, now, clicks.offers, storage.disk),
+        storage=storage,
         report=report,
         traffic=TrafficToday(database, tracer.traffic_costs, now, lambda: len(report.nodes()) > 1),
         member=member,

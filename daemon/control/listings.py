@@ -104,7 +104,8 @@ HITS = Listing(
 CLICKS = Listing(
     source="hits h left join active_trace_requests t using (request_id)",
     columns=(
-        "h.*, t.status as trace_status, t.target_country as country, t.ip_assigned as ip, t.trace_time_ms as trace_ms"
+        "h.*, coalesce(h.country, t.target_country) as country, t.status as trace_status, t.ip_assigned as ip,"
+        " t.trace_time_ms as trace_ms"
     ),
     id="h.request_id",
     orders=HITS.orders,

@@ -222,6 +222,7 @@ def _journal(overview: Overview, backlog: int | None) -> Iterator[Metric]:
         ("recorded", "Entries taken by the journal", writer.recorded),
         ("dropped", "Entries lost because a limit was reached", writer.dropped),
         ("refused", "Entries that PostgreSQL refused", shipper.refused),
+        ("too_old", "Hits and traces older than their retention when they were shipped", shipper.too_old),
         ("late_hits", "Clicks answered before their hit was on the disk", overview.clicks.late_hits),
     ):
         yield CounterMetricFamily(f"tracepool_journal_{name}", what, value=count)

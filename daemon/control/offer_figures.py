@@ -71,7 +71,7 @@ select o.offer_name as name, sum(t.cost)::float8 as cost
 from active_trace_requests t join offers o on o.id = t.offer_id
 where t.completed_at >= $1::timestamptz and t.completed_at < $2::timestamptz and t.cost is not null
       and t.created_at >= $1::timestamptz - interval '1 hour' and t.created_at < $2::timestamptz group by 1"""
-_OFFERS = "select id, offer_name, target_country, is_active, paused_to from offers order by offer_name"
+_OFFERS = "select id, offer_name, target_country, countries, is_active, paused_to from offers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,10 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class OfferRow:
-    """`countries`: canonical. `ips` and `ips_available`: of these countries. `cost`: None where it is not known."""
+    """`countries`: canonical. `ips` and `ips_available`: of these countries; `without_ips`: those that have none.
+
+    `cost`: None where it is not known.
+    """
 
     name: str
     state: State
@@ -100,6 +103,7 @@ class OfferRow:
     countries: tuple[str, ...] = ()
     ips: int = 0
     ips_available: int = 0
+    without_ips: tuple[str, ...] = ()
     paused_to: str | None = None
 
     @property
@@ -107,7 +111,7 @@ class OfferRow:
         """The order of the rows, see `by_harm`."""
         lost = sum(self.figures.fallbacks.values())
         share = lost / self.figures.clicks if self.figures.clicks else 0.0
-        is_dry = self.state == "active" and not self.ips
+        is_dry = self.state == "active" and bool(self.without_ips)
         return (
             self.state != "broken",
             not is_dry,
@@ -121,8 +125,8 @@ class OfferRow:
 def by_harm(rows: Iterable[OfferRow]) -> list[OfferRow]:
     """What hurts comes first.
 
-    Broken offers; active offers whose countries have no IPs; then by fallbacks times their share of the clicks, so that
-    100 of 200 clicks come before 120 of 10,000. Of equal ones, those with more clicks, active ones, by name.
+    Broken offers; active offers with a country that has no IPs; then by fallbacks times their share of the clicks, so
+    that 100 of 200 clicks come before 120 of 10,000. Of equal ones, those with more clicks, active ones, by name.
     """
     return sorted(rows, key=lambda row: row.harm)
 
@@ -188,6 +192,7 @@ def rows_of(
                 countries,
                 sum(one.total for one in counts),
                 sum(one.available for one in counts),
+                tuple(country for country in countries if country not in ips or not ips[country].total),
                 offer["paused_to"],
             )
         )
@@ -199,7 +204,7 @@ def rows_of(
 
 
 def countries_of(offer: Mapping[str, Any]) -> list[str]:
-    return [str(offer["target_country"])]
+    return [str(offer["target_country"]), *(country for country in offer["countries"] or () if country)]
 
 
 @dataclass(slots=True)

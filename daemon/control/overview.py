@@ -9,6 +9,7 @@ from daemon.click.clicks import Clicks
 from daemon.clock import Moment
 from daemon.control.status import (
     AdviceStatus,
+    DiskStatus,
     JournalStatus,
     LastMinuteStatus,
     OwnStatus,
@@ -22,6 +23,7 @@ from daemon.journal.writer import JournalWriter
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.node_report import NodeReport, counts_of
 from daemon.maintenance.provider_figures import provider_statuses
+from daemon.maintenance.storage import Storage
 from daemon.maintenance.traffic_today import TrafficToday
 from daemon.nodes.listing import NodeEntry, entries_of
 from daemon.nodes.member import Member
@@ -43,6 +45,7 @@ class Overview:
     writer: JournalWriter
     shipper: Shipper
     advisor: Advisor
+    storage: Storage
     report: NodeReport
     traffic: TrafficToday
     member: Member
@@ -53,7 +56,7 @@ class Overview:
 
     async def status(self) -> dict[str, Any]:
         """A `Status` as a dict for JSON, percentages and milliseconds to one decimal."""
-        now, cluster = self.now(), self.report.cluster()
+        now, cluster, disk = self.now(), self.report.cluster(), self.storage.disk()
         status = Status(
             countries=country_statuses(
                 counts_of(cluster.countries),
@@ -73,12 +76,14 @@ class Overview:
                 recorded=self.writer.recorded,
                 dropped=self.writer.dropped,
                 refused=self.spool.refused,
+                too_old=self.shipper.too_old,
                 late_hits=self.clicks.late_hits,
                 backlog=await self.report.backlog(),
                 database_reachable=self.shipper.reachable,
                 spool_remade=self.writer.remade,
                 spool_remade_why=self.writer.remade_why,
             ),
+            disk=DiskStatus(**{name: getattr(disk, name) for name in disk.__slots__}),
             troubles=[trouble.shown() for trouble in self.troubles],
             nodes=entries_of(cluster.nodes, self.spool.node_id),
             node=self._own_status(),

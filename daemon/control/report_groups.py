@@ -92,7 +92,7 @@ def source_of(by: By | None, window: Window) -> Source:
     """Where traces, bytes and cost come from.
 
     The table traffic has them by day, provider and offer for all time; active_trace_requests has each trace, and only
-    for maintenance.retention_days.
+    for retention.traces_days.
     """
     of_traffic = all(key in OF_TRAFFIC for key in KEYS[by])
     return "traffic" if of_traffic and window.is_of_days else "active_trace_requests"

@@ -13,13 +13,16 @@ from pydantic.dataclasses import dataclass
 from daemon.countries import canonical, rows_by_country
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
+from daemon.maintenance.disk import Disk
 from daemon.maintenance.figures import Advice
 from daemon.maintenance.first_run import FirstRun
+from daemon.maintenance.storage import disk_status, read_stored
 from daemon.maintenance.tally import LastMinute
 from daemon.nodes.figures import LISTED_MAX, FallenOffer
 from daemon.nodes.identity import NodeStatus
 from daemon.nodes.listing import NodeEntry
 from daemon.pool.messages import NO_COUNTS, Counts
+from daemon.settings.model import Settings
 from daemon.trace.batch_queue import WaitingTraces
 from daemon.trace.provider_health import ProviderStatus
 from daemon.trace.traffic_costs import TrafficStatus, by_provider
@@ -82,6 +85,7 @@ class QueueStatus:
 class JournalStatus:
     """This node's journal. `backlog`: entries that PostgreSQL does not have yet; null while the disk cannot be read.
 
+    `too_old`: hits and traces that were older than their retention when they were shipped, and made no row.
     `refused`: entries that PostgreSQL refused, and that are kept until they are sent again or dropped. `spool_remade`:
     how often the spool's files were deleted, replaced or damaged and were made anew; `spool_remade_why`: the last time.
     """
@@ -89,6 +93,7 @@ class JournalStatus:
     recorded: int
     dropped: int
     refused: int
+    too_old: int
     late_hits: int
     backlog: int | None
     database_reachable: bool
@@ -112,6 +117,15 @@ class OwnStatus(NodeStatus):
     nodes_read_s_ago: float | None
 
 
+@plain(frozen=True, slots=True)
+class DiskStatus(Disk):
+    """The sizes of tables and spool, and how long the free space of the state directory's file system lasts.
+
+    `holds_database`: the database is on that file system too. Otherwise `days_left` is null. `removing`: tables with
+    rows that are older than their retention. `building`: indexes that are being built, with their progress.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """The status of all nodes, which any of them can answer, and that of the node that answers.
@@ -120,8 +134,8 @@ class Status:
     `traces_waiting`: the traces of the batch lane that have not ended, by country, with the reason why they wait.
     `countries`, `active_traces`, `clicks_waiting`, `last_minute`, `traffic_today`, `providers` and `advice` are those
     of all nodes together, whichever node answers. `nodes`: each node that may have IPs, the answering one first.
-    `queues`, `journal`, `troubles`, `node`, `node_id`, `epoch`, `uptime_s` and `version` are those of the answering
-    node. While PostgreSQL is away, the figures of other nodes are the last that were read.
+    `queues`, `journal`, `disk`, `troubles`, `node`, `node_id`, `epoch`, `uptime_s` and `version` are those of the
+    answering node. While PostgreSQL is away, the figures of other nodes are the last that were read.
     """
 
     countries: dict[str, CountryStatus]
@@ -135,6 +149,7 @@ class Status:
     traces_waiting: list[WaitingTraces]
     queues: dict[str, QueueStatus]
     journal: JournalStatus
+    disk: DiskStatus
     troubles: list[TroubleStatus]
     nodes: list[NodeEntry]
     node: OwnStatus
@@ -152,6 +167,7 @@ class TableStatus:
     active_traces: int
     last_minute: LastMinute
     traffic_today: dict[str, TrafficStatus]
+    disk: Disk
 
 
 def country_statuses(
@@ -176,8 +192,8 @@ def country_status(counts: Counts, *, failing: int = 0, offers: int = 0) -> Coun
     return CountryStatus(**asdict(counts), utilisation_percent=percent, failing=failing, offers=offers)
 
 
-async def read_status(conn: Connection) -> TableStatus:
-    """The status from the tables. A unit of work."""
+async def read_status(conn: Connection, settings: Settings) -> TableStatus:
+    """The status from the tables, and the state of this machine's disk. A unit of work."""
     rows = sorted(rows_by_country(await conn.fetch(QUERIES["counts_by_country"])).items())
     clicks = await conn.fetchrow(QUERIES["last_minute"])
     fallbacks = {row["reason"]: row["count"] for row in await conn.fetch(QUERIES["last_minute_fallbacks"])}
@@ -192,4 +208,5 @@ async def read_status(conn: Connection) -> TableStatus:
         active_traces=await conn.fetchval(QUERIES["active_traces"]),
         last_minute=LastMinute(**clicks, fallbacks=fallbacks, fallbacks_by_offer=by_offer).rounded(),
         traffic_today={provider: spent.rounded() for provider, spent in traffic.items()},
+        disk=disk_status(await read_stored(conn, settings), settings),
     )

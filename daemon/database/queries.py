@@ -5,7 +5,7 @@ from importlib.resources import files
 
 def _read_queries() -> dict[str, str]:
     queries: dict[str, str] = {}
-    for file in ("queries.sql", "evidence.sql", "setup.sql"):
+    for file in ("queries.sql", "evidence.sql", "retention.sql", "setup.sql"):
         for part in files("daemon.database").joinpath(file).read_text().split("-- name: ")[1:]:
             name, _, statement = part.partition("\n")
             queries[name.strip()] = statement.strip()

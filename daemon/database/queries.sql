@@ -152,6 +152,7 @@ with given as (
 select pg_notify('tracepool_ips', concat_ws(' ', min(edit_no), max(edit_no), node_id)) from given group by node_id
 
 -- name: apply_trace_pending
+-- $2: days, null for no limit. Traces that are older are not inserted: they would be removed at once.
 insert into active_trace_requests
     (request_id, offer_id, tracking_url, target_country, inbound_params, started_at, timeout_at, created_at, node_id)
 select request_id, offer_id, tracking_url, target_country, inbound_params, to_timestamp(started_at),
@@ -159,6 +160,7 @@ select request_id, offer_id, tracking_url, target_country, inbound_params, to_ti
 from jsonb_to_recordset($1::jsonb) as (
     request_id uuid, offer_id uuid, tracking_url text, target_country text, inbound_params jsonb,
     started_at float8, timeout_at float8, node_id uuid)
+where $2::float8 is null or to_timestamp(started_at) >= now() - make_interval(secs => $2::float8 * 86400)
 on conflict (request_id) do nothing
 
 -- name: apply_trace_queued
@@ -284,6 +286,7 @@ where h.created_at > now() - interval '1 minute' and h.outcome = 'fallback' and 
 group by 1, 2 order by 3 desc, 1 limit $1
 
 -- name: apply_hit
+-- $2: days, null for no limit. Hits that are older are not inserted: they would be removed at once.
 insert into hits
     (request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
      created_at, kind, click_id, country)
@@ -293,11 +296,17 @@ from jsonb_to_recordset($1::jsonb) as (
     request_id uuid, offer_id uuid, offer_name text, outcome text, reason text, location text, visitor_address text,
     user_agent text, referrer text, wait_ms int, answered_at float8, kind text, click_id text,
     country text)
+where $2::float8 is null or to_timestamp(answered_at) >= now() - make_interval(secs => $2::float8 * 86400)
 on conflict (request_id) do nothing
 
 -- name: requests_of_click_id
 -- $1: a click id. The newest 20 requests with it; the click before its repeats.
 select request_id, kind from hits where click_id = left($1, 512) order by kind <> 'click', created_at desc limit 20
+
+-- name: count_old
+-- $1: an array of entries, $2: days. How many are older: hits by answered_at, traces by started_at.
+select count(*) from jsonb_to_recordset($1::jsonb) as (answered_at float8, started_at float8)
+where to_timestamp(coalesce(answered_at, started_at)) < now() - make_interval(secs => $2::float8 * 86400)
 
 -- name: blockers
 -- The sessions that hold the locks which sessions such as this one wait for; pid 0: a prepared transaction.
@@ -319,6 +328,23 @@ select relid::regclass::text as of_table, phase,
        round(100.0 * case when blocks_total > 0 then blocks_done::numeric / blocks_total
                           when tuples_total > 0 then tuples_done::numeric / tuples_total end)::int as percent
 from pg_stat_progress_create_index where datname = current_database()
+
+-- name: indexes_being_built
+-- Those of indexes.sql, by CREATE INDEX CONCURRENTLY.
+select c.relname::text as name, p.phase,
+       round(100.0 * case when p.blocks_total > 0 then p.blocks_done::numeric / p.blocks_total
+                          when p.tuples_total > 0 then p.tuples_done::numeric / p.tuples_total end)::int as percent
+from pg_stat_progress_create_index p join pg_class c on c.oid = p.index_relid
+where p.datname = current_database()
+
+-- name: index_states
+-- $1: names, $2: the table of each. An index that is not valid is being built, or its build was killed.
+select given.name, i.indexrelid is not null as exists, coalesce(i.indisvalid, false) as is_valid,
+       exists (select from pg_stat_progress_create_index p where p.index_relid = i.indexrelid) as is_being_built,
+       coalesce(pg_has_role(t.relowner, 'USAGE'), false) as is_owned
+from unnest($1::text[], $2::text[]) given(name, of_table)
+left join pg_index i on i.indexrelid = to_regclass(quote_ident(given.name))
+left join pg_class t on t.oid = to_regclass(quote_ident(given.of_table))
 
 -- name: clock
 select extract(epoch from clock_timestamp())::float8 as now_s
@@ -356,15 +382,6 @@ where request_id in (
     limit $3 for update of t skip locked)
 returning request_id
 
--- name: remove_old_traces
--- $1: days kept, $2: the most rows.
-delete from active_trace_requests
-where request_id in (
-    select request_id from active_trace_requests
-    where created_at < now() - make_interval(secs => $1::float8 * 86400) and status not in ('pending', 'processing')
-    limit $2)
-returning request_id
-
 -- name: unhealthy_ips
 select ip_address, ip_port, country, provider, consecutive_failures, failure_count, success_count,
        extract(epoch from last_health_check)::float8 as last_health_check
@@ -392,13 +409,15 @@ with ended as (
 select count(*) filter (where was = 'locked') as locks, count(*) filter (where was = 'cooldown') as cooldowns from ended
 
 -- name: record_statistics
--- $1: requests queued in the daemon, $2: the keys of countries by their other names. Utilisation is (locked + cooldown)
--- / healthy; an IP that is marked unhealthy while it is leased counts as locked until the lease ends.
+-- $1: requests queued in the daemon, $2: the keys of countries by their other names, $3: the tables whose sizes are
+-- recorded. Utilisation is (locked + cooldown) / healthy; an IP that is marked unhealthy while it is leased counts as
+-- locked until the lease ends.
 insert into ip_pool_statistics (
     total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, country_breakdown,
     active_requests, completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, bytes_per_trace_1h,
-    bytes_1h, cost_1h, requests_queued)
-select p.*, t.*, $1
+    bytes_1h, cost_1h, requests_queued, table_bytes)
+select p.*, t.*, $1,
+       (select jsonb_object_agg(name, pg_total_relation_size(to_regclass(quote_ident(name)))) from unnest($3::text[]) name)
 from (
     select coalesce(sum(total), 0)::int, coalesce(sum(available), 0)::int, coalesce(sum(locked), 0)::int,
            coalesce(sum(cooldown), 0)::int, coalesce(sum(failed), 0)::int,
@@ -508,13 +527,17 @@ where priority > 0 and status = 'pending' and (node_id is null or node_id = $1)
 group by 1
 
 -- name: batch_queue
--- The batch traces of all nodes that have not ended, by country, without those of background clicks.
+-- The batch traces of all nodes that have not ended, by country. Those of background clicks are counted apart.
 select target_country as country,
-       count(*) filter (where status = 'pending' and node_id is null) as waiting,
-       count(*) filter (where status = 'processing' or node_id is not null) as running,
-       count(*) filter (where status = 'pending' and node_id is null and starts_now) as ahead,
-       extract(epoch from min(created_at) filter (where status = 'pending' and node_id is null))::float8 as since_s
-from active_trace_requests where priority > 1 and status in ('pending', 'processing')
+       count(*) filter (where priority > 1 and status = 'pending' and node_id is null) as waiting,
+       count(*) filter (where priority > 1 and (status = 'processing' or node_id is not null)) as running,
+       count(*) filter (where priority > 1 and status = 'pending' and node_id is null and starts_now) as ahead,
+       extract(epoch from min(created_at) filter (where priority > 1 and status = 'pending' and node_id is null)
+               )::float8 as since_s,
+       count(*) filter (where priority = 1 and status = 'pending') as background,
+       extract(epoch from min(created_at) filter (where priority = 1 and status = 'pending'))::float8
+           as background_since_s
+from active_trace_requests where priority > 0 and status in ('pending', 'processing')
 group by target_country order by target_country
 
 -- name: next_batch_traces

@@ -10,8 +10,10 @@ the lane stops, and tries again.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -51,8 +53,12 @@ async def apply_batch(
     after_seq: int,
     batch: Sequence[SpooledEntry],
     claim: UUID | None = None,
+    days_kept: Mapping[str, float] = MappingProxyType({}),
+    old: Counter[str] | None = None,
 ) -> bool:
     """A unit of work. False, with nothing changed, if the lane's position is not `after_seq`.
+
+    `days_kept`, by kind: an entry that is older makes no row, and is counted in `old`.
 
     `claim`: this node's at the time when the batch was read, for states. It is locked from the end of the work to the
     end of the transaction: a node that lost its claim may have lost these IPs and own them again. A lock during the
@@ -65,20 +71,25 @@ async def apply_batch(
         batch = kept
     for kind in KINDS_OF[lane]:
         if bodies := [entry.body for entry in batch if entry.kind == kind]:
-            await _execute(conn, kind, bodies, node_id)
+            done = await _execute(conn, kind, bodies, node_id, days_kept.get(kind))
+            if old is not None and kind in days_kept and int(done.split()[-1]) < len(bodies):
+                array = f"[{','.join(bodies)}]"
+                old[kind] += await conn.fetchval(QUERIES["count_old"], array, days_kept[kind])
     if claim is not None and not await conn.fetch(QUERIES["hold_claim"], node_id, claim):
         raise DatabaseOccupied("this node has lost its claim on the database")
     return True
 
 
-async def _execute(conn: Connection, kind: str, bodies: Sequence[str], node_id: object) -> Any:
+async def _execute(
+    conn: Connection, kind: str, bodies: Sequence[str], node_id: object, days_kept: float | None = None
+) -> Any:
     array = f"[{','.join(bodies)}]"
     if kind == COUNTED:
         return await conn.execute(QUERIES["apply_ip_changed"], array, None)
     if kind == GIVEN:
         await conn.execute(QUERIES["lock_given"], array)
-    of_owner = (node_id,) if kind in OF_OWNER else ()
-    return await conn.execute(QUERIES[f"apply_{kind}"], array, *of_owner)
+    further = (node_id,) if kind in OF_OWNER else (days_kept,) if kind in INSERTED else ()
+    return await conn.execute(QUERIES[f"apply_{kind}"], array, *further)
 
 
 class Read(Protocol):
@@ -91,6 +102,8 @@ class Read(Protocol):
 class Lane:
     """`seq`: the last entry that PostgreSQL has. `refused`: how many entries it has refused in this run.
 
+    `_days_kept()`, by kind: an entry that is older when it is shipped makes no row; `old` counts these in this run.
+
     `_claimed()`: this node's claim, and whether this lane may write now. `_lost_position()` is called when the position
     is not the expected one. `furthest_seq`: what PostgreSQL had of this lane before it lost rows. An IP that was given
     up to there is not given again: the rows say who owns it now, and its new owner may have given it back since.
@@ -102,6 +115,7 @@ class Lane:
     _claimed: Callable[[], tuple[UUID | None, bool]]
     _disk: Read
     _lost_position: Callable[[], Awaitable[None]]
+    _days_kept: Callable[[], Mapping[str, float]] = dict
     _accepted: dict[str, SpooledEntry] = field(default_factory=dict, init=False)  # the last one of each kind
     _is_stopped: bool = field(default=False, init=False)
     _refused_until_seq: int = field(default=0, init=False)  # the end of the last batch that was refused
@@ -111,6 +125,7 @@ class Lane:
     epoch: int = field(default=0, init=False)  # of this run, see take_positions
     furthest_seq: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
+    old: Counter[str] = field(default_factory=Counter, init=False)
 
     async def read(self, entries_max: int) -> list[SpooledEntry]:
         """The next entries; a single one after all were refused."""
@@ -221,8 +236,16 @@ class Lane:
         return None
 
     async def _apply(self, batch: Sequence[SpooledEntry], after_seq: int) -> bool:
-        node_id, claim = self._spool.node_id, self._claim[0]
-        return await self._database.work(apply_batch, node_id, self.epoch, self.name, after_seq, batch, claim, own=True)
+        node_id, claim, days, old = self._spool.node_id, self._claim[0], self._days_kept(), Counter[str]()
+        applied = await self._database.work(
+            apply_batch, node_id, self.epoch, self.name, after_seq, batch, claim, days, old, own=True
+        )
+        if applied and old:
+            self.old += old
+            for kind, entries in old.items():
+                log.warning("entries_too_old", kind=kind, entries=entries, days_kept=days[kind], in_all=self.old[kind],
+                            effect="they make no rows: such rows would be removed at once")  # fmt: skip
+        return applied
 
 
 class _Tried(Exception):

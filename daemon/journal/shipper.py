@@ -6,7 +6,7 @@ During an outage, or while PostgreSQL refuses a statement, the spool grows. Appl
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any
@@ -42,7 +42,7 @@ log = structlog.get_logger("daemon.journal")
 class Shipper:
     """`claim()` gives this node's claim; without one it gives None or raises DatabaseOccupied, and states of IPs wait.
 
-    Without the function `claim` there are no other nodes.
+    Without the function `claim` there are no other nodes. `days_kept()`: by kind of entry, see lane.py.
     """
 
     _spool: Spool
@@ -52,6 +52,7 @@ class Shipper:
     _: KW_ONLY
     keep_s: Callable[[], float] = lambda: 0.0
     claim: Callable[[], UUID | None] | None = None
+    days_kept: Callable[[], Mapping[str, float]] = dict
     # (time, position) while the entries are kept
     _applied: deque[tuple[float, int]] = field(default_factory=deque, init=False)
     _noted_seq: int = field(default=0, init=False)  # the position given to the spool last
@@ -66,7 +67,7 @@ class Shipper:
 
     def __post_init__(self) -> None:
         self.facts, self.states = (
-            Lane(name, self._spool, self._database, claim, self._read, self.find_position)
+            Lane(name, self._spool, self._database, claim, self._read, self.find_position, self.days_kept)
             for name, claim in ((FACTS, lambda: (None, True)), (OF_IPS, self._claimed))
         )
         self._hurry = {name: trio.Event() for name in (FACTS, OF_IPS)}
@@ -88,6 +89,11 @@ class Shipper:
     def refused(self) -> int:
         """How many entries PostgreSQL has refused in this run."""
         return self.facts.refused + self.states.refused
+
+    @property
+    def too_old(self) -> int:
+        """How many entries were older than their retention in this run, and made no row."""
+        return self.facts.old.total()
 
     @property
     def reachable(self) -> bool:

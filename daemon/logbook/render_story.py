@@ -10,12 +10,19 @@ from daemon.logbook.story import VERDICTS, Chosen, Story, Trace, span
 from daemon.printable import word
 
 LABEL = 10
+COUNTRY_BY = {
+    "parameter": "the click's parameter names it",
+    "header": "the header click.country_header names it",
+    "file": "click.country_file has it for the visitor's address",
+    "first": "the offer's first one, because the visitor's is not known or not the offer's",
+}
 
 
 def render_story(story: Story) -> Iterator[str]:
     of = f" of offer {word(story.offer)}" if story.offer else ""
     yield f"click {story.request_id}{of}, {story.received_at or 'at an unknown time'}"
     yield from _asked(story)
+    yield from _country(story)
     if story.chosen is not None:
         yield from _ip(story.chosen)
     for number, hop in enumerate(story.hops, start=1):
@@ -40,6 +47,12 @@ def _asked(story: Story) -> Iterator[str]:
             yield _line("", f"click id {word(story.click_id)}")
         if story.referrer:
             yield _line("", f"from {word(story.referrer)}")
+
+
+def _country(story: Story) -> Iterator[str]:
+    if story.country and (story.country_by or story.chosen is None):
+        why = COUNTRY_BY.get(story.country_by or "")
+        yield _line("country", word(story.country) + (f": {why}" if why else ""))
 
 
 def _ip(chosen: Chosen) -> Iterator[str]:

@@ -112,6 +112,8 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Story:
+    """`country_by`: where the visitor's country is from, if the offer has several: parameter, header, file or first."""
+
     request_id: str
     offer: str | None
     received_at: str | None
@@ -119,6 +121,8 @@ class Story:
     user_agent: str | None
     referrer: str | None
     click_id: str | None
+    country: str | None
+    country_by: str | None
     inbound_params: Params
     chosen: Chosen | None
     hops: tuple[Hop, ...]
@@ -146,6 +150,8 @@ def story_of(
         user_agent=hit.get("user_agent"),
         referrer=hit.get("referrer"),
         click_id=hit.get("click_id"),
+        country=hit.get("country") or click.get("country"),
+        country_by=click.get("country_by"),
         inbound_params=row.get("inbound_params") or {},
         chosen=_chosen(row, traced),
         hops=_hops(row.get("redirect_chain") or ()),

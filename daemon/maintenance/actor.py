@@ -95,7 +95,7 @@ class Maintenance:
         else:
             await self._end_overdue()
             if ended := await end_own_traces(self.database, self.live.current, self.node_id):
-                log.info("maintenance", timed_out_traces=ended, removed_traces=0)
+                log.info("maintenance", timed_out_traces=ended, removed_rows={})
             await self.advisor.refresh()
 
     async def round_now(self) -> Report:
@@ -118,7 +118,7 @@ class Maintenance:
             )
             report = replace(report, advice=await self.advisor.refresh())
         if report.changed:
-            log.info("maintenance", timed_out_traces=report.timed_out_traces, removed_traces=report.removed_traces)
+            log.info("maintenance", timed_out_traces=report.timed_out_traces, removed_rows=report.removed_rows)
         if report.unhealthy:
             log.warning("ips_unhealthy", count=len(report.unhealthy), ips=[u.ip for u in report.unhealthy][:10],
                         advice="when an IP works again: tracepool reset --ip ADDRESS")  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from shlex import quote
 
 from daemon.maintenance.advice_countries import country_unknown
+from daemon.maintenance.advice_disk import disk_full_soon
 from daemon.maintenance.advice_incidents import attempts_failing, country_without_ips, ips_out
 from daemon.maintenance.advice_nodes import ips_nobodys, node_draining, node_lost, settings_differ, versions_differ
 from daemon.maintenance.advice_pools import active_above_available, oversized, utilisation_high
@@ -50,8 +51,8 @@ def _database_hinders(f: Figures) -> Iterator[Advice]:
         yield Advice(
             "database_hinders",
             Severity.CRITICAL,
-            f"PostgreSQL prevents {hindrance.activity}: {hindrance.sentence}.",
-            "PostgreSQL cannot be reached, or refuses a statement of tracepool",
+            f"This does not work: {hindrance.activity}. {hindrance.sentence}.",
+            "PostgreSQL, the disk or a file that the settings name hinders the daemon",
             {},
             hindrance.remedy,
             hindrance.activity,
@@ -224,6 +225,7 @@ def _money_unusual(f: Figures) -> Iterator[Advice]:
 
 RULES: Mapping[str, Rule] = {
     "database_hinders": _database_hinders,
+    "disk_full_soon": disk_full_soon,
     "entries_refused": _entries_refused,
     "ips_set_aside": _ips_set_aside,
     "connections_short": _connections_short,

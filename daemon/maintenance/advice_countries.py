@@ -4,9 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from daemon.countries import nearest, no_country
-from daemon.maintenance.figures import Advice, Figures, OddCountry, Severity
-
-OFFERS_NAMED_MAX = 5
+from daemon.maintenance.figures import Advice, Figures, OddCountry, Severity, names
 
 
 def country_unknown(f: Figures) -> Iterator[Advice]:
@@ -14,22 +12,22 @@ def country_unknown(f: Figures) -> Iterator[Advice]:
         yield Advice(
             "country_unknown",
             Severity.WARNING,
-            f"{_where(odd)} the country {no_country(odd.country)} Only offers and IPs with the same text meet.",
+            f"{_where(odd)}: the country {no_country(odd.country)} Only offers and IPs with the same text meet.",
             "the country of an IP's row or of an offer is neither a code of ISO 3166 nor a known name",
             {"ips": odd.ips, "offers": len(odd.offers)},
             _remedy(odd),
             odd.country,
+            country=odd.country,
+            offer=odd.offers[0] if len(odd.offers) == 1 else None,
+            count=odd.ips + len(odd.offers),
         )
 
 
 def _where(odd: OddCountry) -> str:
-    """`3 IPs and the offers a, b have`."""
-    named = ", ".join(odd.offers[:OFFERS_NAMED_MAX]) + (", …" if len(odd.offers) > OFFERS_NAMED_MAX else "")
-    offers = f"the offer{'s' if len(odd.offers) > 1 else ''} {named}" if odd.offers else ""
+    """`3 IPs and the offers a, b`."""
+    offers = f"offer{'s' if len(odd.offers) > 1 else ''} {names(odd.offers)}" if odd.offers else ""
     ips = f"{odd.ips} IP{'s' if odd.ips > 1 else ''}" if odd.ips else ""
-    many = odd.ips + len(odd.offers) > 1
-    text = " and ".join(part for part in (ips, offers) if part) + (" have" if many else " has")
-    return text[0].upper() + text[1:]
+    return f"{ips} and the {offers}" if ips and offers else ips or f"The {offers}"
 
 
 def _remedy(odd: OddCountry) -> str:

@@ -13,6 +13,7 @@ import trio
 from daemon.clock import Moment
 from daemon.database.postgres import Connection, Database
 from daemon.maintenance.advice import advise
+from daemon.maintenance.disk import Disk
 from daemon.maintenance.evidence import read_active, read_evidence, read_out
 from daemon.maintenance.figures import Advice, Evidence, Figures, Hindrance, Severity
 from daemon.maintenance.first_run import FirstRun, Installation, first_run
@@ -50,6 +51,7 @@ class Advisor:
     report: NodeReport
     now: Callable[[], Moment]
     offers: Offers = field(default_factory=Offers)
+    disk: Callable[[], Disk | None] = lambda: None
     _evidence: Evidence = field(default=Evidence(), init=False)
     _advice: tuple[Advice, ...] = field(default=(), init=False)
     _derived_s: float = field(default=float("-inf"), init=False)
@@ -132,6 +134,7 @@ class Advisor:
                 entries_refused=cluster.refused,
                 connections=cluster.connections,
                 nodes=len(cluster.nodes),
+                disk=self.disk(),
             )
             self._advice = advise(figures)
         return self._advice
@@ -172,9 +175,9 @@ class AdviceByTables:
 
 
 async def advice_by_tables(
-    conn: Connection, countries: Mapping[str, Counts], clicks: LastMinute, settings: Settings, now_s: float
+    conn: Connection, countries: Mapping[str, Counts], clicks: LastMinute, disk: Disk, settings: Settings, now_s: float
 ) -> AdviceByTables:
-    """A unit of work, for when no daemon runs. `countries` and `clicks` come from `read_status`."""
+    """A unit of work, for when no daemon runs. `countries`, `clicks` and `disk` come from `read_status`."""
     offers, evidence, out = Offers(), await read_evidence(conn, now_s, settings), await read_out(conn)
     offers.replace(await load_offers(conn))
     figures = _figures(
@@ -186,6 +189,7 @@ async def advice_by_tables(
         evidence=evidence,
         offers=offers.by_country,
         out=out,
+        disk=disk,
     )
     ips = {country: counts.total for country, counts in countries.items()}
     steps = _first_run(settings, offers, ips, evidence.has_clicks, clicks.clicks)

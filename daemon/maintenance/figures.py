@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from daemon.maintenance.disk import Disk
 from daemon.maintenance.tally import LastMinute
 from daemon.nodes.figures import AttemptFigures
 from daemon.pool.messages import Counts
@@ -252,6 +253,7 @@ class Figures:
     entries_refused: int = 0
     connections: int = 0
     nodes: int = 1
+    disk: Disk | None = None
     default_country: str = ""
 
     def error(self, country: str, provider: str) -> str | None:

@@ -34,7 +34,9 @@ AGREED = (
     "pool.lock_s",
     "pool.cooldown_s",
     "pool.failures_max",
-    "maintenance.retention_days",
+    "retention.hits_days",
+    "retention.traces_days",
+    "retention.statistics_days",
 )
 """Settings that must be the same on all nodes."""
 

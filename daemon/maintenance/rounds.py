@@ -1,4 +1,4 @@
-"""One maintenance round: ends overdue traces, removes old ones, records statistics and returns a report.
+"""One maintenance round: ends overdue traces, records statistics, removes old rows and returns a report.
 
 It also restarts the batch traces of nodes that have stopped.
 
@@ -18,6 +18,8 @@ from daemon.countries import ALIASES
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice
+from daemon.maintenance.retention import BUDGET_S, remove_old_rows
+from daemon.maintenance.storage import TABLES
 from daemon.settings.model import Settings
 
 ROUND, STATISTICS = "round", "statistics"
@@ -40,13 +42,17 @@ class UnhealthyIp:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`overdue_ips`: IPs whose lock or cooldown a timer of this node should have ended: a fault in a running daemon."""
+    """`overdue_ips`: IPs whose lock or cooldown a timer of this node should have ended: a fault in a running daemon.
+
+    `removed_rows`: by table, the rows that were older than their retention.
+    """
 
     overdue_ips: int
     expired_locks: int
     ended_cooldowns: int
     timed_out_traces: int
     removed_traces: int
+    removed_rows: dict[str, int]
     unhealthy: tuple[UnhealthyIp, ...]
     statistics: dict[str, Any]
     advice: tuple[Advice, ...] = ()
@@ -57,7 +63,7 @@ class Report:
     @property
     def changed(self) -> bool:
         """Whether the round did or found anything, apart from the statistics."""
-        return bool(self.overdue_ips or self.expired_locks or self.timed_out_traces or self.removed_traces)
+        return bool(self.overdue_ips or self.expired_locks or self.timed_out_traces or self.removed_rows)
 
     def lines(self) -> list[str]:
         s = self.statistics
@@ -67,7 +73,9 @@ class Report:
             f"Traces: {s['active_requests']} active, {s['completed_requests_1h']} completed and "
             f"{s['failed_requests_1h']} failed in the last hour, {s['requests_queued']} queued",
             f"Ended now: {self.expired_locks} locks, {self.ended_cooldowns} cooldowns, "
-            f"{self.timed_out_traces} traces past their time; {self.removed_traces} old traces removed",
+            f"{self.timed_out_traces} traces past their time",
+            "Removed, older than their retention: "
+            + (", ".join(f"{rows} rows of {table}" for table, rows in self.removed_rows.items()) or "nothing"),
         ]
         if self.overdue_ips:
             lines.append(f"FAULT: {self.overdue_ips} IPs were overdue: a timer failed; see timer_failed in the log")
@@ -123,17 +131,18 @@ async def run_once(
     timed_out = await _in_batches(database, "time_out_traces", rows, node_id, True)
     await database.fetch("restart_batch_traces", None)
     timed_out += await _in_batches(database, "end_queued_traces", rows)
-    removed = await _in_batches(database, "remove_old_traces", rows, settings.maintenance.retention_days)
     statistics = await database.work(_record_statistics, queued, settings.maintenance.interval_s, node_id, is_scheduled)
     await database.fetch("record_clicks")
     await database.fetch("remove_old_forget_requests")
     unhealthy = await database.fetch("unhealthy_ips", UNHEALTHY_NAMED_MAX)
+    removed = await remove_old_rows(database, settings, min(BUDGET_S, settings.maintenance.interval_s / 3))
     return Report(
         overdue_ips=overdue_ips,
         expired_locks=expired["locks"],
         ended_cooldowns=expired["cooldowns"],
         timed_out_traces=timed_out,
-        removed_traces=removed,
+        removed_traces=removed.get("active_trace_requests", 0),
+        removed_rows=removed,
         unhealthy=tuple(
             UnhealthyIp(f"{row['ip_address']}:{row['ip_port']}", *(row[name] for name in UnhealthyIp.__slots__[1:]))
             for row in unhealthy
@@ -160,5 +169,6 @@ async def _record_statistics(
         claimed = await conn.fetchrow(QUERIES["claim_round"], STATISTICS, interval_s, node_id, False)
         if is_scheduled and not claimed["is_mine"]:
             return {}
-    row = dict(await conn.fetchrow(QUERIES["record_statistics"], queued, json.dumps(dict(ALIASES))))
+    others = json.dumps(dict(ALIASES))
+    row = dict(await conn.fetchrow(QUERIES["record_statistics"], queued, others, list(TABLES)))
     return row | {"country_breakdown": json.loads(row["country_breakdown"])}

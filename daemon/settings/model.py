@@ -142,8 +142,15 @@ class Provision(Section):
 
 class Maintenance(Section):
     interval_s: Live[float] = Field(60, ge=1, le=3_600)
-    retention_days: Live[float] = Field(7, gt=0, le=3_650)
     delete_batch_rows: Live[int] = Field(5_000, ge=100, le=100_000)
+
+
+class Retention(Section):
+    """How long rows are kept, see maintenance/retention.py."""
+
+    hits_days: Live[float] = Field(90, gt=0, le=3_650)
+    traces_days: Live[float] = Field(7, gt=0, le=3_650)
+    statistics_days: Live[float] = Field(400, gt=0, le=3_650)
 
 
 class Privacy(Section):
@@ -181,6 +188,7 @@ class Settings(BaseSettings):
     trace: Trace = Trace()
     provision: Provision = Provision()
     maintenance: Maintenance = Maintenance()
+    retention: Retention = Retention()
     privacy: Privacy = Privacy()
     log: Log = Log()
     providers: Live[dict[str, Provider]] = {}

@@ -28,6 +28,8 @@ from daemon.settings.model import ENV_PREFIX, Settings
 ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL", child.ROLE})
 SECRETS = ("database.url", "control.token", "trace.service_token")
 SYSTEM_CONFIG = Path("/etc/tracepool/tracepool.toml")
+FORMER_KEYS = {("maintenance", "retention_days"): ("retention", "traces_days")}
+"""Keys of earlier versions, which are still read: during an upgrade both versions read the same file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def load(file: Path | None = None) -> Settings:
         raise BadSettings(f"environment: {e}") from None
     merged: dict[str, Any] = {}
     for source in sources:
-        _merge(merged, source.values)
+        _merge(merged, _with_present_keys(source))
     try:
         return Settings(**merged)
     except ValidationError as e:
@@ -112,6 +114,20 @@ def _read_sources(path: Path | None) -> list[Source]:
     return sources
 
 
+def _with_present_keys(source: Source) -> Mapping[str, Any]:
+    """The source's values under the present keys. Raises BadSettings if it has both keys of a setting."""
+    values = dict(source.values)
+    for old, (section, key) in FORMER_KEYS.items():
+        if not source.holds(old) or not isinstance(values.get(section, {}), Mapping):
+            continue
+        if source.holds((section, key)):
+            raise BadSettings(f"{source.locate(old)}: the earlier name of {section}.{key}, which is set too: remove it")
+        others = dict(values[old[0]])
+        values[section] = {**values.get(section, {}), key: others.pop(old[1])}
+        values[old[0]] = others
+    return values
+
+
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -127,6 +143,10 @@ def _explain(error: Any, sources: list[Source]) -> str:
     if not path:  # the rule about trace.timeout_s and pool.lock_s
         held = [s.locate(p) for p in (("trace", "timeout_s"), ("pool", "lock_s")) for s in sources if s.holds(p)]
         return f"{', '.join(held)}: " + str(error["msg"]).removeprefix("Value error, ")
+    allowed = _range_of(path)
+    former = next((old for old, present in FORMER_KEYS.items() if present == path), None)
+    if former and not any(s.holds(path) for s in sources):  # the values have the present key
+        path = former
     holder = next((s for length in range(len(path), 0, -1) for s in reversed(sources) if s.holds(path[:length])), None)
     where = holder.locate(path) if holder else ".".join(map(str, path))
     if error["type"] == "extra_forbidden":
@@ -137,7 +157,7 @@ def _explain(error: Any, sources: list[Source]) -> str:
     key = ".".join(map(str, path))
     secret = isinstance(given, Mapping) or path[0] == "providers" or any(f"{s}.".startswith(f"{key}.") for s in SECRETS)
     shown = "" if secret else f" (it is {given!r})"
-    return f"{where}: {what}{shown}{_range_of(path)}"
+    return f"{where}: {what}{shown}{allowed}"
 
 
 def _model_of(path: tuple[Any, ...]) -> type[BaseModel]:

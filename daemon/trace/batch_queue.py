@@ -46,7 +46,9 @@ class WaitingTraces:
     """The traces of the batch lane of one country: `waiting` for their start, and `running`.
 
     `ahead`: how many of those that wait begin ahead of pool.batch_below_percent. `since`: when the oldest was added.
-    `reason` is null if nothing waits, or if the next ones begin now; then `why` is empty.
+    `reason` is null if nothing waits, or if the next ones begin now; then `why` is empty. `background`: traces of
+    background clicks that wait for an IP, the oldest click since `background_since`; they begin before all others,
+    below pool.background_below_percent.
     """
 
     country: str
@@ -57,6 +59,8 @@ class WaitingTraces:
     reason: WaitReason | None
     why: str
     next: str | None
+    background: int = 0
+    background_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +168,20 @@ def room(counts: Counts, beginning: int, below_percent: float, elsewhere: Elsewh
 
 def waiting_traces(row: Mapping[str, Any], wait: Wait | None) -> WaitingTraces:
     """`row`: of the query batch_queue."""
-    since = None if row["since_s"] is None else datetime.fromtimestamp(row["since_s"], UTC)
     held = wait if row["waiting"] else None
     return WaitingTraces(
         country=row["country"],
         waiting=row["waiting"],
         running=row["running"],
         ahead=row["ahead"],
-        since=since,
+        since=_instant(row["since_s"]),
         reason=held.reason if held else None,
         why=held.why if held else "",
         next=held.next if held else None,
+        background=row["background"],
+        background_since=_instant(row["background_since_s"]),
     )
+
+
+def _instant(at_s: float | None) -> datetime | None:
+    return None if at_s is None else datetime.fromtimestamp(at_s, UTC)

@@ -1,13 +1,15 @@
 """The rows of the batch lane, as operators add, read and cancel them: units of work."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from daemon.countries import canonical, names_of
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.trace.jobs import BATCH_PRIORITY
+from daemon.trace.request_ids import new_request_id
 
 CHANNEL = "tracepool_traces"
 COPY_BATCH_ROWS = 5_000
@@ -20,7 +22,7 @@ async def add_traces(
 
     `now`: ahead of pool.batch_below_percent. `timeout_s`: traces that have not ended by then are given up.
     """
-    ids = [uuid4() for _ in urls]
+    ids = [new_request_id(time.time()) for _ in urls]
     await conn.execute("create temp table asked (place bigint, request_id uuid, url text) on commit drop")
     rows = list(zip(range(len(ids)), ids, urls, strict=True))
     for start in range(0, len(rows), COPY_BATCH_ROWS):

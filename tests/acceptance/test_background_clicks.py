@@ -92,6 +92,7 @@ async def test_a_background_click_is_answered_at_once_and_traced_afterwards_also
                     assert answer.status_code == 204
             await until(lambda: daemon.counts("us")["locked"] > 0, "one is traced")
             assert daemon.counts("us")["locked"] <= 2, "the other IPs are for clicks that wait"
+            await until(lambda: any(one["background"] for one in daemon.status()["traces_waiting"]), "the queue shows")
             assert await daemon.stop() == 0
             assert daemon.faults() == []
             before = len(daemon.log("trace")) - 11

@@ -23,12 +23,16 @@ from rich.table import Table
 
 from tests.bench import (
     browser,
+    conversion,
     cpu,
     efficiency,
     engine,
+    growth,
+    ip_rows,
     journal,
     latency,
     lease,
+    links,
     memory,
     nodes,
     overload,
@@ -56,6 +60,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "engine": engine.run,
     "browser": browser.run,
     "bytes": bytes_on_the_wire.run,
+    "links": links.run,
+    "growth": growth.run,
+    "ip_rows": ip_rows.run,
+    "conversion": conversion.run,
 }
 ABOUT = {name: (sys.modules[run.__module__].__doc__ or "").split("\n")[0] for name, run in BENCHMARKS.items()}
 VERDICTS = {True: "[green]ok[/]", False: "[red]missed[/]", None: ""}

@@ -172,6 +172,7 @@ def test_the_range_of_the_curves_is_in_the_url_and_zooms_by_keyboard(page: Brows
     page.find("[data-range='30d']").send_keys("\n")
     page.until(lambda: "range=30d" in page.driver.current_url, "the URL has it")
     page.driver.refresh()
+    page.until(partial(is_live, page), "the page is live")
     page.until(lambda: page.run(pressed) == "30d", "a reload shows the same")
     page.find("[data-range='15m']").click()
     page.find("#zoom-in").send_keys("\n")
@@ -179,6 +180,7 @@ def test_the_range_of_the_curves_is_in_the_url_and_zooms_by_keyboard(page: Brows
     part = page.driver.current_url
     page.until(lambda: page.text("#range-words"), "it says which")
     page.driver.refresh()
+    page.until(partial(is_live, page), "the page is live")
     page.until(lambda: page.run(pressed) == "" and page.text("#range-words"), "a reload shows the same part")
     assert page.driver.current_url == part
     page.find("[data-range='1h']").click()

@@ -31,7 +31,7 @@ def fake_overview(*advice: Advice, others: Sequence[Peer] = (), pools: PlayedPoo
         "tracer": SimpleNamespace(active=1, in_flight={}),
         "clicks": SimpleNamespace(waiting=2, late_hits=3, offers=SimpleNamespace(by_country={"de": ("boots",)})),
         "writer": SimpleNamespace(recorded=70, dropped=4),
-        "shipper": SimpleNamespace(reachable=False, refused=5),
+        "shipper": SimpleNamespace(reachable=False, refused=5, too_old=7),
         "spool": SimpleNamespace(refused=6, node_id=uuid4()),
         "advisor": SimpleNamespace(advice=lambda: advice),
         "queues": lambda: {"workers_busy": QueueStatus(6, 10)},

@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 import trio
 
+from daemon.checks.checker import Checker
 from daemon.control.access import hash_of
 from daemon.control.api import ControlContext
 from daemon.control.metrics import Metrics
@@ -93,6 +94,8 @@ STATUS: dict[str, Any] = {
             "reason": "in_use",
             "why": "us is 67% in use (2 of 3 IPs), and such traces begin below 60%",
             "next": "add IPs",
+            "background": 0,
+            "background_since": None,
         }
     ],
     "queues": {"connections": {"length": 1, "max": 20_000}},
@@ -100,11 +103,33 @@ STATUS: dict[str, Any] = {
         "recorded": 7,
         "dropped": 0,
         "refused": 0,
+        "too_old": 0,
         "late_hits": 0,
         "backlog": None,
         "database_reachable": True,
         "spool_remade": 0,
         "spool_remade_why": None,
+    },
+    "disk": {
+        "tables": [
+            {
+                "name": "hits",
+                "bytes": 8_192,
+                "rows": 10,
+                "days_kept": 90.0,
+                "bytes_per_day": 4_096.0,
+                "grows_days": 80.5,
+            }
+        ],
+        "database_bytes": 9_000_000,
+        "removing": [{"table": "hits", "rows_left": 5}],
+        "building": ["hits_visitor 45%"],
+        "spool_bytes": 40_960,
+        "spool_bytes_max": 1_073_741_824,
+        "free_bytes": None,
+        "holds_database": True,
+        "bytes_per_day": 4_096.0,
+        "days_left": None,
     },
     "troubles": [],
     "nodes": [],
@@ -166,6 +191,7 @@ def context_of(live: LiveSettings, **parts: Any) -> ControlContext:
         "maintenance": no_round,
         "stopping": trio.Event(),
         "observers": Observers(Metrics(live), read_clocks),
+        "checker": cast(Checker, Unreached()),
     }
     return ControlContext(**(given | parts))
 

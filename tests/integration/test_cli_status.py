@@ -109,6 +109,9 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
     assert (advice["offer"], advice["count"], advice["of"]) == ("o", 1, 3)
     assert (out["code"], out["country"], out["provider"], out["count"], out["of"]) == ("ips_out", "us", "luna", 1, 4)
     assert [step["done"] for step in said.pop("first_run")["steps"]] == [True, False, True], "its offer was removed"
+    disk = said.pop("disk")
+    assert {table["name"]: table["days_kept"] for table in disk["tables"]}["hits"] == 90
+    assert disk["free_bytes"] > 0
     assert said == {
         "countries": {
             "uk": dict(zip(counts, (1, 1, 0, 0, 0, 0.0, 0, 0), strict=True)),
@@ -132,6 +135,9 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
     lines = tracepool("status").lines
     first = lines.index("first steps:")
     assert lines[first + 1] == "  [x] 1. Import IPs: 5 IPs in uk, us"
+    of_disk = next(place for place, line in enumerate(lines) if line.startswith("database: "))
+    assert lines[of_disk + 1].startswith("disk of the state directory: ")
+    del lines[of_disk : of_disk + 2]
     assert [*lines[:first], *lines[first + 5 :]] == [
         "country\ttotal\tavailable\tlocked\tcooldown\tfailed\tin use\twaiting",
         "uk\t1\t1\t0\t0\t0\t0%\t",

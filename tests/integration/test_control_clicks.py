@@ -36,7 +36,8 @@ async def add_clicks(rows: Rows, tmp_path: Any) -> dict[str, UUID]:
             hit(request_id=ids["preview"], kind="preview", outcome="fallback", reason="preview"),
             hit(request_id=ids["unknown"], offer_id=None, offer_name=HOSTILE, outcome="fallback",
                 reason="unknown_offer", visitor_address="2001:db8::1"),
-            hit(request_id=ids["fallback"], outcome="fallback", reason="no_ip", answered_at=AT - 3600, click_id="G-2"),
+            hit(request_id=ids["fallback"], outcome="fallback", reason="no_ip", answered_at=AT - 3600,
+                click_id="G-2", country="uk"),
         )  # fmt: skip
         await journal.flush()
     await rows.sql("update active_trace_requests set ip_assigned = '192.0.2.9', status = 'completed'")
@@ -58,6 +59,7 @@ async def test_every_click_is_found_by_what_is_known_of_it(postgres: PostgresSer
         assert await found("ip=192.0.2.9") == {"click"}
         assert await found("offer=%3Cscript%3Ealert(1)%3C/script%3E%E2%80%AE") == {"unknown"}
         assert await found("reason=no_ip&kind=click") == {"fallback"}
+        assert await found("country=GB") == {"fallback"}
         assert await found("since=2023-11-14T22:00:00Z&kind=click") == {"click", "unknown"}
         assert await found("click_id=G-9") == set()
         assert (await items(served, "/api/clicks?sort=created"))[0]["request_id"] == str(ids["fallback"])
@@ -102,10 +104,11 @@ async def test_each_offer_has_a_row_and_its_hits_are_counted_once(postgres: Post
         )
         await rows.sql(
             "insert into hits (request_id, offer_id, offer_name, outcome, reason, location, wait_ms, created_at, kind)"
-            " select gen_random_uuid(), o.id, 'old name', case when n <= 90 then 'resolved' else 'fallback' end,"
-            " case when n > 90 then 'no_ip' end, 'L', n * 10, now() - interval '1 minute',"
+            " select gen_random_uuid(), o.id, 'old name',"
+            " case when n > 100 then 'background' when n <= 90 then 'resolved' else 'fallback' end,"
+            " case when n between 91 and 100 then 'no_ip' end, 'L', n * 10, now() - interval '1 minute',"
             " case when n = 100 then 'repeat' else 'click' end"
-            " from generate_series(1, 100) n, offers o where o.offer_name = 'sale'"
+            " from generate_series(1, 103) n, offers o where o.offer_name = 'sale'"
         )
         await rows.sql(
             "insert into hits (request_id, offer_name, outcome, reason, location, wait_ms) values"
@@ -132,6 +135,7 @@ async def test_each_offer_has_a_row_and_its_hits_are_counted_once(postgres: Post
     }  # fmt: skip
     sale = found["sale"]
     assert (sale["clicks"], sale["landed"], sale["fallbacks"], sale["repeats"]) == (99, 90, {"no_ip": 9}, 1)
+    assert sale["background"] == 3
     assert sale["wait_p50_ms"] == pytest.approx(500, rel=0.03)
     assert sale["wait_p95_ms"] == pytest.approx(950, rel=0.03)
     assert (sale["countries"], sale["ips"], answer["left_out"]) == (["uk"], 0, 0)

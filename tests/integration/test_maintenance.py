@@ -32,8 +32,9 @@ def ago(**delta: float) -> datetime:
     return datetime.now(tz=UTC) - timedelta(**delta)
 
 
-def settings(**changes: Any) -> Settings:
-    return Settings(pool={"cooldown_s": 60}, maintenance={"retention_days": 7, "delete_batch_rows": 100, **changes})
+def settings(interval_s: float = 60, **retention: Any) -> Settings:
+    maintenance = {"interval_s": interval_s, "delete_batch_rows": 100}
+    return Settings(pool={"cooldown_s": 60}, maintenance=maintenance, retention=retention)
 
 
 async def test_an_empty_database_is_reported_in_zeros(postgres: PostgresServer) -> None:
@@ -148,21 +149,11 @@ async def test_old_traces_are_removed_in_batches_and_what_still_runs_stays(postg
         assert await rows.one("select status from active_trace_requests where request_id = $1", kept) == "processing"
 
 
-async def test_a_round_has_a_bound_and_the_next_one_goes_on(
-    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("daemon.maintenance.rounds.BATCHES_MAX", 2)
-    async with fresh_database(postgres) as rows:
-        await add_traces(rows, 350, ago(days=30))
-        removed = [(await run_once(rows.database, settings())).removed_traces for _ in range(3)]
-        assert removed == [200, 150, 0]
-
-
 async def test_retention_may_be_a_part_of_a_day(postgres: PostgresServer) -> None:
     async with fresh_database(postgres) as rows:
         await add_traces(rows, 3, ago(hours=2))
-        assert (await run_once(rows.database, settings(retention_days=0.1))).removed_traces == 0
-        assert (await run_once(rows.database, settings(retention_days=0.05))).removed_traces == 3
+        assert (await run_once(rows.database, settings(traces_days=0.1))).removed_traces == 0
+        assert (await run_once(rows.database, settings(traces_days=0.05))).removed_traces == 3
 
 
 async def test_the_statistics_row_counts_what_is_there(postgres: PostgresServer) -> None:
@@ -362,9 +353,10 @@ def test_a_report_reads_well() -> None:
         "failed_requests_1h": 2,
         "requests_queued": 0,
     }
-    lines = Report(0, 1, 2, 3, 4, (), statistics).lines()
+    lines = Report(0, 1, 2, 3, 4, {"active_trace_requests": 4, "hits": 5}, (), statistics).lines()
     assert lines == [
         "IPs: 40 in all, 30 available, 5 locked, 4 in cooldown, 1 failed; 23.08% in use",
         "Traces: 5 active, 100 completed and 2 failed in the last hour, 0 queued",
-        "Ended now: 1 locks, 2 cooldowns, 3 traces past their time; 4 old traces removed",
+        "Ended now: 1 locks, 2 cooldowns, 3 traces past their time",
+        "Removed, older than their retention: 4 rows of active_trace_requests, 5 rows of hits",
     ]

@@ -95,7 +95,8 @@ def test_a_trace_begins_where_no_reason_is_given_and_nowhere_else(
 
 
 def test_the_queue_shows_since_when_and_why() -> None:
-    row = {"country": "us", "waiting": 25, "running": 3, "ahead": 1, "since_s": 1_767_225_600.0}
+    none = {"background": 0, "background_since_s": None}
+    row = {"country": "us", "waiting": 25, "running": 3, "ahead": 1, "since_s": 1_767_225_600.0, **none}
     found = waiting_traces(row, wait_of(lane(ips(1, cooldown=2))))
     assert (found.waiting, found.running, found.ahead) == (25, 3, 1)
     assert (found.since, found.reason) == (datetime(2026, 1, 1, tzinfo=UTC), "in_use")
@@ -112,4 +113,9 @@ def test_status_has_a_line_for_each_country_that_waits() -> None:
     ]
     assert waiting_lines([item | {"waiting": 0, "since": None, "why": "", "next": None}]) == [
         "tracepool trace in us: 0 wait, 1 run"
+    ]
+    behind = {"background": 7, "background_since": "2026-01-01T09:40:00+00:00"}
+    assert waiting_lines([item | behind | {"waiting": 0, "running": 0}]) == [
+        "background clicks in us: 7 wait for an IP, the oldest since 09:40:00 UTC; they begin below"
+        " pool.background_below_percent"
     ]

@@ -211,6 +211,27 @@ def test_an_unknown_credential_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     assert CANARY not in said
 
 
+def test_a_key_of_an_earlier_version_sets_its_successor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path, "[maintenance]\nretention_days = 14\n[retention]\nhits_days = 30")
+    assert load(file).retention.model_dump() == {"hits_days": 30, "traces_days": 14, "statistics_days": 400}
+    monkeypatch.setenv("TRACEPOOL_RETENTION__TRACES_DAYS", "3")
+    assert load(file).retention.traces_days == 3, "the environment overrides the file, by whichever name"
+    monkeypatch.setenv("TRACEPOOL_MAINTENANCE__RETENTION_DAYS", "0")
+    assert "TRACEPOOL_MAINTENANCE__RETENTION_DAYS" in complaint(written(tmp_path, ""))
+
+
+@pytest.mark.parametrize("value", ["-1", '"x"'])
+def test_an_error_names_the_key_as_it_is_written(value: str, tmp_path: Path) -> None:
+    said = complaint(written(tmp_path, f"[maintenance]\nretention_days = {value}"))
+    assert f"{tmp_path}/tracepool.toml: maintenance.retention_days: " in said
+    assert "allowed: above 0 to 3650" in said
+
+
+def test_both_names_of_a_setting_in_one_source_are_refused(tmp_path: Path) -> None:
+    said = complaint(written(tmp_path, "[maintenance]\nretention_days = 14\n[retention]\ntraces_days = 3"))
+    assert "maintenance.retention_days: the earlier name of retention.traces_days, which is set too: remove it" in said
+
+
 def test_each_wrong_value_has_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACEPOOL_LOG__LEVEL", "loud")
     said = complaint(written(tmp_path, "[pool]\ncooldown_s = -1\nlock_s = 0\n")).splitlines()

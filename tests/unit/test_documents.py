@@ -12,6 +12,7 @@ import pytest
 from daemon.cli.app import build_app
 from daemon.providers.settings import Provider
 from daemon.settings.model import Settings
+from daemon.settings.sources import FORMER_KEYS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -67,7 +68,7 @@ def missing_files(text: str, folder: Path) -> Iterator[str]:
 
 def missing_settings(text: str) -> Iterator[str]:
     for section, key in KEY.findall(text):
-        if key not in SECTIONS[section] | FILES_NAMED_LIKE_KEYS:
+        if key not in SECTIONS[section] | FILES_NAMED_LIKE_KEYS and (section, key) not in FORMER_KEYS:
             yield f"{section}.{key}"
     yield from (f"providers.NAME.{key}" for key in PROVIDER_KEY.findall(text) if key not in PROVIDER)
     for section, key in VARIABLE.findall(text):

@@ -16,7 +16,8 @@ WINDOW = Window(NOW - timedelta(hours=1), NOW, NOW)
 
 def row(name: str, clicks: int = 0, lost: int = 0, state: str = "active", ips: int = 5) -> OfferRow:
     figures = Figures(clicks, clicks - lost, {"no_ip": lost} if lost else {})
-    return OfferRow(name, state, figures, ips=ips)  # type: ignore[arg-type]
+    without = () if ips else ("us",)
+    return OfferRow(name, state, figures, ips=ips, without_ips=without)  # type: ignore[arg-type]
 
 
 def test_what_hurts_comes_first() -> None:
@@ -37,9 +38,30 @@ def test_each_offer_and_each_other_name_has_a_row() -> None:
     figures = {"sale": Figures(3, 2, {"no_ip": 1}), "slae": Figures(1, 0, {"unknown_offer": 1}), "gone": Figures(2, 2)}
     counted = Counted(WINDOW, figures, frozenset({"gone"}), {"sale": 0.5}, 0)
     offers = [
-        {"id": 1, "offer_name": "sale", "target_country": " GB ", "is_active": True, "paused_to": None},
-        {"id": 2, "offer_name": "rest", "target_country": "fr", "is_active": False, "paused_to": "sale"},
-        {"id": 3, "offer_name": "torn", "target_country": "us", "is_active": True, "paused_to": None},
+        {
+            "id": 1,
+            "offer_name": "sale",
+            "target_country": " GB ",
+            "is_active": True,
+            "paused_to": None,
+            "countries": None,
+        },
+        {
+            "id": 2,
+            "offer_name": "rest",
+            "target_country": "fr",
+            "is_active": False,
+            "paused_to": "sale",
+            "countries": ["gb", "fr"],
+        },
+        {
+            "id": 3,
+            "offer_name": "torn",
+            "target_country": "us",
+            "is_active": True,
+            "paused_to": None,
+            "countries": None,
+        },
     ]
     ips = {"uk": Counts(9, 4, 3, 1, 1, 0)}
     rows = {one.name: one for one in rows_of(counted, offers, lambda offer: offer["offer_name"] == "torn", ips)}
@@ -48,6 +70,7 @@ def test_each_offer_and_each_other_name_has_a_row() -> None:
     }  # fmt: skip
     assert (rows["sale"].countries, rows["sale"].ips, rows["sale"].ips_available) == (("uk",), 9, 4)
     assert [rows[name].cost for name in ("sale", "rest", "slae")] == [0.5, 0.0, 0.0]
+    assert (rows["rest"].countries, rows["rest"].without_ips) == (("fr", "uk"), ("fr",))
     assert (rows["rest"].figures, rows["rest"].paused_to) == (Figures(), "sale")
 
 

@@ -31,7 +31,8 @@ class ClicksQuery:
     request_id: UUID | None = None
     visitor: Word | None = None
     ip: Word | None = None
-    outcome: Literal["resolved", "fallback"] | None = None
+    country: Word | None = None
+    outcome: Literal["resolved", "fallback", "background"] | None = None
     kind: HitKind | None = None
     reason: Word | None = None
     since: Time | None = None
@@ -43,7 +44,10 @@ class ClicksQuery:
 
 @dataclass(frozen=True, slots=True)
 class ClickRow:
-    """A row of hits with its trace. `trace_status`, `ip`, `country` and `trace_ms` are null without a trace."""
+    """A row of hits with its trace. `trace_status`, `ip` and `trace_ms` are null without a trace.
+
+    `country`: whose IPs were to trace the click.
+    """
 
     request_id: UUID
     created_at: datetime
@@ -65,6 +69,7 @@ class ClickRow:
 class ClickStory:
     """What happened to a click, as `tracepool explain` tells it; `text` is its words, a line each.
 
+    `country_by`: where the visitor's country is from, if the offer has several: parameter, header, file or first.
     Without a trace, `trace` and `chosen` are null and `hops` is empty. `answered` is null while the visitor waits, and
     if the visitor left before.
     """
@@ -76,6 +81,8 @@ class ClickStory:
     visitor: str | None
     user_agent: str | None
     referrer: str | None
+    country: str | None
+    country_by: str | None
     inbound_params: Params
     chosen: Chosen | None
     hops: tuple[Hop, ...]

@@ -11,6 +11,7 @@ from quart_schema import validate_querystring, validate_response
 
 from daemon.control.api import GetContext, Time
 from daemon.control.offer_figures import (
+    ROWS_MAX,
     Counted,
     FigureCache,
     OfferRow,
@@ -43,7 +44,8 @@ class OfferFiguresRow:
     """The figures are those of GET /api/reports. `cost` is null where the time is too long for the table of traces.
 
     `state` unknown: the name of a click that no offer has; removed: the offer existed; broken: no tracking URL of the
-    active offer is usable. `ips`, `ips_available`: of its `countries`.
+    active offer is usable. `ips`, `ips_available`: of its `countries`; `without_ips`: those
+    of them that have none.
     """
 
     offer: str
@@ -53,6 +55,7 @@ class OfferFiguresRow:
     countries: tuple[str, ...]
     ips: int
     ips_available: int
+    without_ips: tuple[str, ...]
     clicks: int
     landed: int
     fallbacks: dict[str, int]
@@ -66,10 +69,10 @@ class OfferFiguresRow:
 
 @dataclass(frozen=True, slots=True)
 class OfferFiguresAnswer:
-    """`items`: broken offers; active ones whose countries have no IPs; then by fallbacks times their share of clicks.
+    """`items`: broken offers; active ones with a country without IPs; then by fallbacks times their share of clicks.
 
     The figures are of the time from `since` to `until`; of a `span`, `until` is when they were counted: long times are
-    counted less often. Waits are exact to 3%. `left_out`: names of clicks that are not listed.
+    counted less often. Waits are exact to 3%. At most 3,000; `left_out`: how many are not listed.
     """
 
     since: datetime
@@ -96,8 +99,8 @@ def blueprint(context: GetContext) -> Blueprint:
         offers = await here.database.work(offers_now)
         ips = counts_of(here.overview.report.cluster().countries)
         rows = rows_of(counted, offers, partial(_is_broken, here.overview), ips)
-        window = counted.window
-        return OfferFiguresAnswer(window.since, window.until, [_shown(row) for row in rows], counted.left_out)
+        window, left_out = counted.window, counted.left_out + max(0, len(rows) - ROWS_MAX)
+        return OfferFiguresAnswer(window.since, window.until, [_shown(row) for row in rows[:ROWS_MAX]], left_out)
 
     return routes
 
@@ -125,6 +128,7 @@ def _shown(row: OfferRow) -> OfferFiguresRow:
         countries=row.countries,
         ips=row.ips,
         ips_available=row.ips_available,
+        without_ips=row.without_ips,
         clicks=figures.clicks,
         landed=figures.landed,
         fallbacks=figures.fallbacks,

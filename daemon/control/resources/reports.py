@@ -75,7 +75,7 @@ class ReportAnswer:
 
     `source`: the table of traces, bytes and cost. `traffic` has them for all time, of whole days by offer, provider and
     day; a trace that was tried through two providers counts for both. `active_trace_requests` has those of the last
-    maintenance.retention_days, each for its last provider.
+    retention.traces_days, each for its last provider.
     """
 
     since: datetime
@@ -95,6 +95,7 @@ class HitsExportQuery:
     outcome: Literal["resolved", "fallback", "background"] | None = None
     reason: Word | None = None
     kind: HitKind | None = None
+    country: Word | None = None
     visitor: Word | None = None
     click_id: Url | None = None
     since: Time | None = None

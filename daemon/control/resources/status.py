@@ -81,7 +81,7 @@ def blueprint(context: GetContext) -> Blueprint:
     async def run_maintenance() -> MaintenanceReport:
         """Run a maintenance round now."""
         report = await context().maintenance()
-        note_change(timed_out_traces=report.timed_out_traces, removed_traces=report.removed_traces)
+        note_change(timed_out_traces=report.timed_out_traces, removed_rows=report.removed_rows)
         return MaintenanceReport(**report.as_dict())
 
     @routes.post("/functions/v1/ip-pool-maintenance")

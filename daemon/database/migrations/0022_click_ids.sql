@@ -3,6 +3,3 @@ alter table hits add column click_id text;
 
 comment on column hits.click_id is
     'of its offer''s click_ids, else gclid, msclkid, fbclid, ttclid, wbraid or gbraid; the first 512 characters';
-
-create index hits_click_id on hits (click_id) where click_id is not null;
-create index hits_visitor on hits (visitor_address, created_at);

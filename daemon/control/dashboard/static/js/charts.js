@@ -6,6 +6,7 @@ import { Ranges } from "./ranges.js";
 
 const EVERY_MS = 5000;
 const EVERY_LONG_MS = 30000; // for more than an hour
+const EVERY_DAYS_MS = 120000;
 const HEIGHT = 170;
 const DASHES = [[], [6, 3], [2, 3], [10, 4], [8, 3, 2, 3], [4, 4]];
 const PERCENTS = ["p50", "p95", "p99"];
@@ -104,7 +105,8 @@ export class Charts {
   }
 
   refreshIfDue() {
-    const every_ms = this.ranges.length > 3600 ? EVERY_LONG_MS : EVERY_MS;
+    const { length } = this.ranges;
+    const every_ms = length > DAY_S ? EVERY_DAYS_MS : length > 3600 ? EVERY_LONG_MS : EVERY_MS;
     if (this.ranges.isLive && !document.hidden && Date.now() - this.drawnAt >= every_ms - 500) this.refresh();
   }
 

@@ -38,6 +38,7 @@ function inUse(item) {
 }
 
 function dry({ outlook, c }) {
+  if (!c.total) return ["no IPs", "bad"];
   if (outlook?.dry_in_s === 0) return ["dry now", "bad"];
   if (outlook && outlook.dry_in_s !== null) return [`in ${duration(outlook.dry_in_s)}`, "warn"];
   if (c.utilisation_percent > BAND[1]) return ["tight", "warn"];
@@ -51,12 +52,12 @@ export class Countries {
       "countries",
       [
         (item) => item.name,
+        (item) => made(dry(item).join(), () => tag(...dry(item))),
+        (item) => made(item.c.utilisation_percent, () => inUse(item)),
         (item) => made(STATES.map((state) => item.c[state]).join(), () => bar(item)),
         ...numbers,
-        (item) => made(item.c.utilisation_percent, () => inUse(item)),
-        (item) => made(dry(item).join(), () => tag(...dry(item))),
       ],
-      { key: (item) => item.name, empty: () => lead("No IPs yet.", NO_IPS), classes: [null, null, null, null, null, null, "use"] },
+      { key: (item) => item.name, empty: () => lead("No IPs yet.", NO_IPS), classes: [null, null, "use"], orders: [(item) => item.name, (item) => item.outlook?.dry_in_s, (item) => item.c.utilisation_percent, null, ...STATES.map((state) => (item) => item.c[state])] },
     );
   }
 

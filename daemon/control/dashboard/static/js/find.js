@@ -15,6 +15,7 @@ const PAGE = 50;
 export function outcomeTag({ kind, outcome, reason }) {
   if (kind === "repeat") return tag("repeat", null);
   if (kind === "preview") return tag("preview", null);
+  if (outcome === "background") return tag("background", null);
   return outcome === "resolved" ? tag("landed", "good") : tag(reason ?? outcome, outcome === "left" ? "warn" : "bad");
 }
 
@@ -31,7 +32,7 @@ export class Clicks {
         (click) => ms(click.wait_ms),
         (click) => click.click_id,
         (click) => click.visitor_address,
-        (click) => (click.ip ? `${click.ip} (${click.country})` : "no trace"),
+        (click) => (click.ip ? `${click.ip} (${click.country})` : click.trace_status ? "no IP" : "no trace"),
         (click) => made(click.location, () => copyable(click.location, "the URL of the answer")),
       ],
       { key: (click) => click.request_id, empty: "No click matches.", classes: [null, "long", null, null, "long", null, null, "hop-url"] },
@@ -90,7 +91,7 @@ export class Clicks {
     const filters = Object.fromEntries(new FormData(this.form));
     $("find-reset").hidden = Object.entries(filters).every(([name, value]) => !value || name === "sort");
     for (const name of ["since", "until"]) filters[name] = instant(filters[name]);
-    for (const name of ["offer", "click_id", "request_id", "visitor", "ip", "reason"]) filters[name] = filters[name].trim();
+    for (const name of ["offer", "click_id", "request_id", "visitor", "ip", "country", "reason"]) filters[name] = filters[name].trim();
     this.filters = filters;
     if (!cursor && this.items.length > PAGE && JSON.stringify(filters) === this.loaded) return; // keep the further pages
     try {

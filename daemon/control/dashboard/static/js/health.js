@@ -48,7 +48,7 @@ export class Overview {
         "li",
         { "data-severity": advice.severity },
         h("strong", { class: "tag" }, advice.severity),
-        h("div", {}, h("p", {}, advice.sentence), h("p", { class: "note" }, `Rule: ${advice.rule}`), advice.command ? h("code", {}, advice.command) : null),
+        h("div", {}, h("p", {}, advice.sentence), h("p", { class: "note" }, `Rule: ${advice.rule}`), advice.command ? h("code", { class: "command" }, advice.command) : null, form(advice)),
       ),
     );
     $("advice-list").replaceChildren(...(lines.length ? lines : [h("li", { class: "calm", "data-mood": firstRun ? null : "good" }, firstRun ? "Advice begins after the first steps." : "Nothing to advise.")]));
@@ -75,6 +75,12 @@ export class Overview {
 }
 
 const amount = (queue, n) => (queue.name.endsWith("bytes") ? bytes(n) : number(n));
+/** The form that does what the advice's command does, if there is one. */
+function form({ code, country }) {
+  if (code !== "country_without_ips" || !country) return null;
+  return h("button", { type: "button", "data-act": "add-ips", "data-country": country, "data-needs": "write" }, `Add IPs of ${country}`);
+}
+
 const fullness = (queue) => Math.round((100 * queue.length) / (queue.max || 1));
 
 function figure(id, text, mood = "") {

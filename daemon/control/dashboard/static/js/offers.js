@@ -13,7 +13,6 @@ const LIVE_MS = 5000; // how often short times are loaded
 const NO_OFFERS = () => lead("No offers yet.", { act: "new-offer", label: "New offer", command: "tracepool offers add NAME URL" });
 
 const lost = (offer) => offer.clicks - offer.landed;
-const isDry = (offer) => offer.state === "active" && !offer.ips;
 const stateWords = (offer) => (offer.state === "paused" && offer.paused_to ? `paused, to ${offer.paused_to}` : (WORDS[offer.state] ?? offer.state));
 
 export class Offers {
@@ -26,13 +25,13 @@ export class Offers {
       [
         (offer) => made(offer.offer, () => button(offer.offer || "no name", () => clicks.filter({ offer: offer.offer }), { class: "link", title: "Show its clicks" })),
         (offer) => made(stateWords(offer), () => tag(stateWords(offer), MOODS[offer.state])),
-        (offer) => number(offer.clicks),
+        (offer) => made(`${offer.clicks} ${offer.background}`, () => clicksOf(offer)),
         (offer) => made(`${offer.landed} ${offer.clicks}`, () => shareOf(offer.landed, offer)),
         (offer) => made(`${lost(offer)} ${offer.clicks} ${reasonsOf(offer)}`, () => this.fallbacks(offer)),
         (offer) => ms(offer.wait_p50_ms),
         (offer) => ms(offer.wait_p95_ms),
         (offer) => dollars(offer.cost),
-        (offer) => made(`${offer.ips_available} ${offer.ips} ${offer.countries} ${offer.state}`, () => ipsOf(offer)),
+        (offer) => made(`${offer.ips_available} ${offer.ips} ${offer.countries} ${offer.without_ips} ${offer.state}`, () => ipsOf(offer)),
         (offer) => made(`${offer.offer_id}`, () => changeOf(offer)),
       ],
       {
@@ -110,6 +109,7 @@ export class Offers {
   }
 }
 
+const clicksOf = ({ clicks, background }) => h("span", {}, number(clicks), background ? h("small", { class: "reasons" }, `+ ${number(background)} background`) : null);
 const shareOf = (part, offer) => h("span", {}, number(part), offer.clicks ? h("small", {}, ` ${percent(part, offer.clicks)}`) : null);
 
 function reasonsOf({ fallbacks, repeats, previews }) {
@@ -121,8 +121,9 @@ function reasonsOf({ fallbacks, repeats, previews }) {
 function ipsOf(offer) {
   if (!offer.countries.length) return h("span", {}, "–");
   const where = offer.countries.join(", ");
-  if (isDry(offer)) return h("span", {}, tag(`no IPs of ${where}`, "bad"));
-  return h("span", {}, `${number(offer.ips_available)} of ${number(offer.ips)}`, h("small", {}, ` ${where}`));
+  const none = offer.without_ips.length ? tag(`no IPs of ${offer.without_ips.join(", ")}`, offer.state === "active" ? "bad" : null) : null;
+  if (none && !offer.ips) return none;
+  return h("span", {}, `${number(offer.ips_available)} of ${number(offer.ips)}`, h("small", {}, ` ${where} `), none);
 }
 
 function changeOf(offer) {

@@ -13,6 +13,7 @@ const FIGURES = [
   ["#Landed", (row) => number(row.figures.landed), (row) => row.figures.landed],
   ["#Share", (row) => percent(row.figures.landed, row.figures.clicks), (row) => (row.figures.clicks ? row.figures.landed / row.figures.clicks : null)],
   ["Fallbacks", (row) => reasonsOf(row.figures), (row) => row.figures.clicks - row.figures.landed],
+  ["#Background", (row) => number(row.figures.background), (row) => row.figures.background],
   ["#Repeats", (row) => number(row.figures.repeats), (row) => row.figures.repeats],
   ["#Previews", (row) => number(row.figures.previews), (row) => row.figures.previews],
   ["#Wait p50", (row) => ms(row.figures.wait_p50_ms), (row) => row.figures.wait_p50_ms],
@@ -93,13 +94,14 @@ export class Reports {
       part(number(total.clicks), "clicks"),
       part(percent(total.landed, total.clicks), "landed"),
       part(number(total.clicks - total.landed), "fallbacks"),
+      total.background ? part(number(total.background), "background clicks") : null,
       part(ms(total.wait_p50_ms), "wait p50"),
       part(ms(total.wait_p95_ms), "wait p95"),
       part(number(total.traces), "traces"),
       part(bytes(total.bytes_received + total.bytes_sent), "bytes"),
       part(dollars(total.cost), "cost"),
     ];
-    $("report-sums").replaceChildren(...sums);
+    $("report-sums").replaceChildren(...sums.filter(Boolean));
     if (report.left_out) this.say(`${number(report.left_out)} more groups are only in the sums: choose a shorter time, or another grouping.`);
   }
 

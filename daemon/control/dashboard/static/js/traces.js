@@ -37,9 +37,20 @@ export class InFlight {
     );
   }
 
-  status({ in_flight: flights, deadline_s: deadline }) {
+  status({ in_flight: flights, deadline_s: deadline, traces_waiting: waiting = [] }) {
     this.deadline = deadline;
     this.table.show(flights);
+    this.queue(waiting);
+  }
+
+  /** The traces that wait for an IP or a worker, by country, and why. */
+  queue(waiting) {
+    const mark = JSON.stringify(waiting.map(({ since, ...rest }) => rest));
+    if (mark === this.mark) return;
+    this.mark = mark;
+    const lines = waiting.map((queue) => h("li", {}, h("p", {}, `${queue.country}: ${number(queue.waiting)} wait since ${clock(queue.since)}${queue.why ? `: ${queue.why}` : ""}`), queue.next ? h("code", { class: "command" }, queue.next) : null));
+    $("waiting").replaceChildren(...lines);
+    $("waiting").hidden = !lines.length;
   }
 }
 
