@@ -120,7 +120,8 @@ class Runtime:
 def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
     """`clicks()` is None until the journal is open."""
     troubles, observers = Troubles(), Observers(Metrics(live), read_clocks)
-    server = click_server(click_handler(live.current, clicks, troubles.lines), server_limits(live))
+    handler = click_handler(live.current, clicks, troubles.lines, lambda: bool(live.current.click.fallback_url))
+    server = click_server(handler, server_limits(live))
     return Faces(live, troubles, observers, ControlFace(live, read_clocks), server)
 
 
@@ -286,6 +287,8 @@ async def runtime_ready(
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
         )
-        context = ControlContext(live, traces, stopping, overview, database, maintenance.round_now, faces.observers)
+        context = ControlContext(
+            *(live, traces, stopping, overview, database, maintenance.round_now, faces.observers, workers.checker)
+        )
         indexes = IndexBuilder(database, troubles, node_id, wanted_indexes())
         yield Runtime(journal, pools, workers, clicks, maintenance, batch, indexes, context)

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from http import HTTPStatus
 
+import trio
+
 from daemon.click.clicks import Clicks
 from daemon.click.visitor import TrustedProxies, is_preview_robot, purposes_in, trusted_proxies, visitor_of
 from daemon.http.connection import Handler, ServerLimits
@@ -15,27 +17,42 @@ from daemon.web.headers import value_of
 from daemon.web.privacy import kept_address
 
 METHODS = ("GET", "HEAD")
+PROBES = ("/livez", "/readyz")
 CLICK_METHODS = (*METHODS, "POST")  # parallel tracking sends POST (navigator.sendBeacon); its body is ignored
 CLICK_PATHS = frozenset({"/track-hit", "/functions/v1/track-hit"})
 AFTER_A_LINK = "/.,;:!?)]>\"' "  # what follows a link in a text, and becomes a part of it
 RETRY_AFTER = (b"retry-after", b"2")
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 JSON = (b"content-type", b"application/json")
+HTML = (b"content-type", b"text/html; charset=utf-8")
+PREFETCH_REFUSED = b"""<!doctype html><title>One moment</title><meta http-equiv="refresh" content="1">
+<p><a href="">Continue</a></p>
+"""
+"""No browser shows the answer of a prefetch that failed. If a program does, this page asks again as a click."""
+START_POLL_S = 0.02
 
 ANSWER_MARGIN_S = 3.0  # a connection's limit is this much above the longest deadline
 
 
 def click_handler(
-    settings: Settings, current_clicks: Callable[[], Clicks | None], hindrances: Callable[[], list[str]] = list
+    settings: Settings,
+    current_clicks: Callable[[], Clicks | None],
+    hindrances: Callable[[], list[str]] = list,
+    falls_back: Callable[[], bool] = lambda: False,
 ) -> Handler:
-    """`current_clicks()` is None until the journal is open: clicks get 503. `hindrances()`: lines for /readyz."""
+    """`current_clicks()` is None at the start, until the offers' cache file is read: clicks wait for that.
+
+    `hindrances()`: lines for /readyz. `falls_back()`: whether click.fallback_url is set. Then a misspelt path is a
+    click too, if it or its query names an offer.
+    """
     click = settings.click
     trusted = trusted_proxies(click.trusted_proxies, click.forwarded_header, click.country_header)
 
     async def handle(request: Request) -> Response:
         path, clicks = request.path, current_clicks()
         is_click = path in CLICK_PATHS or _click_path(path) in CLICK_PATHS
-        if not is_click and path not in ("/livez", "/readyz"):
+        is_click = is_click or (falls_back() and path not in PROBES and _names_offer(path, request.query))
+        if not is_click and path not in PROBES:
             return _error(404, HTTPStatus.NOT_FOUND.phrase)
         if is_click and request.method == "OPTIONS" and (allowed := _cors(request)):
             return Response(204, allowed)
@@ -48,7 +65,7 @@ def click_handler(
             ready = clicks is not None and clicks.is_tracing
             lines = ["ready" if ready else "not ready", *map(one_line, hindrances()), ""]
             return Response(200 if ready else 503, (TEXT,), "\n".join(lines).encode("utf-8", "replace"))
-        if clicks is None:
+        if clicks is None and (clicks := await _begun(current_clicks, click.deadline_s)) is None:
             return _error(503, "tracepool is starting: its database is not there yet", RETRY_AFTER)
         return await _answer_click(request, clicks, trusted)
 
@@ -75,6 +92,8 @@ async def _answer_click(request: Request, clicks: Clicks, trusted: TrustedProxie
         answer = await clicks.preview(request.query, visitor, request.waited_s)
     elif purposes:
         answer = clicks.refuse_prefetch()
+        request_id = (b"x-request-id", str(answer.request_id).encode())
+        return Response(503, (HTML, request_id, (b"cache-control", b"no-store"), RETRY_AFTER), PREFETCH_REFUSED)
     else:
         answer = await clicks.answer(request.query, visitor, request.waited_s)
     headers = [(b"x-request-id", str(answer.request_id).encode()), (b"cache-control", b"no-store")]
@@ -87,6 +106,18 @@ async def _answer_click(request: Request, clicks: Clicks, trusted: TrustedProxie
     headers.append((b"referrer-policy", b"no-referrer-when-downgrade"))
     headers.append((b"location", answer.location.encode("ascii")))
     return Response(answer.status, (TEXT, *headers))
+
+
+async def _begun(current_clicks: Callable[[], Clicks | None], within_s: float) -> Clicks | None:
+    with trio.move_on_after(within_s):
+        while (clicks := current_clicks()) is None:  # noqa: ASYNC110 - for milliseconds, once
+            await trio.sleep(START_POLL_S)
+        return clicks
+    return None
+
+
+def _names_offer(path: str, query: bytes) -> bool:
+    return b"offer=" in query.lower() or "offer=" in path.lower() or path.lower().startswith(tuple(CLICK_PATHS))
 
 
 def _cors(request: Request) -> list[Header]:

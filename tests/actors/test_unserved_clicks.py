@@ -16,6 +16,7 @@ from daemon.settings.model import Settings
 from daemon.trace.jobs import Finished, TraceJob
 from tests.actors.clicking import TRACKING, Face, lands_at, served_by
 from tests.fakes.entries import of_kind
+from tests.support.links import path_of, query_of
 
 ANYWHERE = "https://shop.example/{offer}?from=ads&g={gclid}"
 FUZZED = 4_000
@@ -137,24 +138,3 @@ async def test_every_link_that_an_advertiser_may_write_ends_in_a_redirect() -> N
                 location = dict(response.headers)[b"location"]
                 assert location.startswith((b"https://shop.example/", b"https://ads.example/")), location
     assert not of_kind(Hit, face.journal.entries)
-
-
-def path_of(draw: random.Random) -> str:
-    return draw.choice(("/track-hit", "/track-hit/", "//track-hit", "/Track-Hit", "/TRACK-HIT/.", "/track-hit),"))
-
-
-def query_of(draw: random.Random) -> bytes:
-    names = [
-        *("summer-sale", "Summer-Sale", "summer_sale", "sumer-sale", "summer-sale.", "paused", "PAUSED", "broken", ""),
-        *("%C3%89t%C3%A9+2", "%E9t%E9%202", "{offer}", "%7Boffer%7D", "%00", "%", "a%2", "x" * 300),
-    ]
-    keys = ("offer", "offer", "offer", "Offer", "OFFER", "ofer", "offer%20", "%6Fffer", "amp;offer", "offer[]")
-    extras = [
-        *("gclid=Cj0", "gclid={gclid}", "gclid=%7Bgclid%7D", "gclid", "=", "", "utm_source=a+b", "x=%F0%9F%98%80"),
-        *("x=\xff", "url=https://a.example/?b=c", "a=1#b", "x=%0d%0aset-cookie:%20a=b", "fbclid=" + "Iw" * 90),
-    ]
-    pieces = [f"{draw.choice(keys)}={draw.choice(names)}" for _ in range(draw.choice((0, 1, 1, 1, 1, 2)))]
-    pieces += draw.choices(extras, k=draw.randrange(4))
-    pieces += pieces[-1:] * draw.randrange(2)
-    draw.shuffle(pieces)
-    return "&".join(pieces).encode("latin-1")

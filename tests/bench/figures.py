@@ -44,5 +44,5 @@ def shown(value: float, unit: str) -> str:
     """The value with three or four significant digits and its unit."""
     if math.isnan(value):
         return "none"
-    digits = 0 if abs(value) >= 1_000 else 1 if abs(value) >= 100 else 2 if abs(value) >= 1 else 3
+    digits = 0 if abs(value) >= 1_000 or not value else 1 if abs(value) >= 100 else 2 if abs(value) >= 1 else 3
     return f"{value:,.{digits}f} {unit}".rstrip()

@@ -152,7 +152,7 @@ def test_a_reset_asks_first_does_nothing_on_no_and_shows_its_result(page: Browse
     page.find(sick).click()
     page.until(lambda: page.find("#question").is_displayed(), "it asks")
     page.find("#question-yes").click()
-    page.until(lambda: f"{SICK[0]}:7000 is available again" in page.text("#reset-outcome"), "it says what it did")
+    page.until(lambda: f"reset 1: {SICK[0]}:7000" in page.text("#reset-outcome"), "it says what it did")
     page.until(lambda: [row[:13] for row in page.rows("sick")] == [SICK[1]], "the other one is left")
     page.until(lambda: any("audit" in row for row in page.rows("events")), "it is among the events")
     assert daemon.do(Serving.psql, f"select status from ip_rotation_pool where ip_address = '{SICK[0]}'") == [

@@ -168,6 +168,8 @@ async def test_a_prefetch_is_refused_so_that_the_browser_asks_again(header: str)
     async with face() as public:
         answer = await public.get("/track-hit?offer=sale", header)
         assert (answer.status, answer.headers["cache-control"]) == (503, "no-store")
+        assert answer.headers["content-type"].startswith("text/html"), "if it is shown, it goes on by itself"
+        assert b'<meta http-equiv="refresh" content="1">' in answer.body
         assert "location" not in answer.headers
         assert not public.journal.entries
         assert (await public.get("/track-hit?offer=sale", "Purpose: other")).status == 302
@@ -235,8 +237,8 @@ async def test_a_name_may_hold_any_character(name: str) -> None:
         assert (await public.get(f"/track-hit?offer={quote(name)}")).status == 302
 
 
-async def test_until_the_daemon_is_ready_clicks_are_503() -> None:
-    async with face(ready=False) as public:
+async def test_before_anything_is_known_of_the_offers_clicks_wait_until_their_deadline() -> None:
+    async with face(ready=False, click={"deadline_s": 1}) as public:
         answer = await public.get("/track-hit?offer=sale")
         assert (answer.status, answer.headers["retry-after"]) == (503, "2")
         assert "starting" in answer.error
