@@ -5,6 +5,8 @@ peer: its message has what, where, and the remedy. A limit that is reached is ex
 the reason of a fallback). A class's docstring is its default message.
 """
 
+from collections.abc import Sequence
+
 
 class TracepoolError(Exception):
     """Something in tracepool went wrong."""
@@ -35,6 +37,20 @@ class DatabaseUnfit(BadSettings):
 
 class BadInput(TheirFault):
     """An operator's input is invalid."""
+
+    def __init__(self, message: str | None = None, *, field: str = "") -> None:
+        """`field`: the field of the input that is wrong; empty: none in particular."""
+        super().__init__(message)
+        self.errors: tuple[tuple[str, str], ...] = ((field, str(self)),) if field else ()
+
+
+class FieldsRefused(BadInput):
+    """Fields of the input are invalid."""
+
+    def __init__(self, errors: Sequence[tuple[str, str]]) -> None:
+        """`errors`: each wrong field with its sentence."""
+        super().__init__("; ".join(sentence for _, sentence in errors))
+        self.errors = tuple(errors)
 
 
 class DatabaseUnavailable(TheirFault):

@@ -287,6 +287,8 @@ async def runtime_ready(
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
         )
-        context = ControlContext(live, traces, stopping, overview, database, maintenance.round_now, faces.observers)
+        context = ControlContext(
+            *(live, traces, stopping, overview, database, maintenance.round_now, faces.observers, workers.checker)
+        )
         indexes = IndexBuilder(database, troubles, node_id, wanted_indexes())
         yield Runtime(journal, pools, workers, clicks, maintenance, batch, indexes, context)

@@ -42,6 +42,10 @@ RETRY_S = 0.1
 ACQUIRE_S = 5.0
 LEASE_MARGIN_S = 0.5  # a check ends this long before its lock expires, at the latest
 SKIPPED = "skipped"
+NO_CHECK_URL = (
+    "provision.check_url is not set: set it to an http or https URL that you may use and that answers 2xx,"
+    " best with the caller's address"
+)
 BODY_BYTES_MAX = 4_096
 _HEADERS = (("User-Agent", HONEST_USER_AGENT), ("Accept", "*/*"))
 _REFUSALS = frozenset({"proxy_refused", "proxy_forbids", "proxy_payment", "proxy_parameters"})

@@ -16,14 +16,20 @@ from daemon.control.actions import Action
 from daemon.countries import country_in
 from daemon.errors import BadInput
 from daemon.pool import store
-from daemon.pool.provision_rows import DEFAULT_COUNTRY, DEFAULT_PROVIDER, NewIP, generated_ips, read_ips
+from daemon.pool.provision_rows import (
+    COUNTRIES_NAMED_MAX,
+    DEFAULT_COUNTRY,
+    DEFAULT_PROVIDER,
+    NewIP,
+    generated_ips,
+    read_ips,
+)
 from daemon.pool.store import PoolIP, Selection
 from daemon.providers.proxies import DEFAULT_PORT
 from daemon.settings.model import Settings
 
 TERMINAL_ROWS_MAX = 500
 RESET_NAMED_MAX = 20
-COUNTRIES_NAMED_MAX = 20
 COLUMNS = ("ip", "country", "provider", "status", "until", "uses", "failures", "node")
 
 
@@ -46,7 +52,6 @@ def generate(
         tracepool provision generate --count 5 --prefix exit-
     """
     settings = settings_of(config)
-    prefix = f"{provider.strip()}-{country.strip()}-" if prefix is None else prefix
     return _add(settings, "generate ips", list(generated_ips(prefix, count, port, country, provider)), refused=0)
 
 
@@ -109,11 +114,8 @@ def _add(settings: Settings, what: str, ips: Sequence[NewIP], *, refused: int, r
             store.add_ips,
             *(ips, copied),
         )
-    if done.other_password:
-        warn(
-            f"tracepool: {done.other_password} of the skipped IPs have another password in the pool, which stays:"
-            " `tracepool provision remove` them and import again, or change the column password"
-        )
+    for warning in done.warnings:
+        warn(f"tracepool: {warning}")
     say(f"added {done.added}, skipped {len(ips) - done.added + repeated} (already there), refused {refused}")
     return 1 if refused else 0
 

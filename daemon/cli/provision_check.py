@@ -10,7 +10,7 @@ from uuid import uuid4
 import trio
 from cyclopts import Parameter
 
-from daemon.checks.checker import CHECKS_MAX, PATIENCE_S, SKIPPED, CheckKind, check
+from daemon.checks.checker import CHECKS_MAX, NO_CHECK_URL, PATIENCE_S, SKIPPED, CheckKind, check
 from daemon.cli.output import progress, say, say_json, say_table, warn
 from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, settings_of, with_database, work
 from daemon.control.socket import ask, ask_process
@@ -81,10 +81,7 @@ def check_ips(
     """
     settings = settings_of(config)
     if not settings.provision.check_url:
-        raise BadSettings(
-            "provision.check_url is not set: set it to an http or https URL that you may use and that answers 2xx,"
-            " best with the caller's address"
-        )
+        raise BadSettings(NO_CHECK_URL)
     timeout_s = settings.provision.check_timeout_s if timeout is None else timeout
     if not 0.1 <= timeout_s <= TIMEOUT_MAX_S:
         raise BadInput(f"--timeout {timeout_s:g}: must be 0.1 to {TIMEOUT_MAX_S}")

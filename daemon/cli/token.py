@@ -1,6 +1,5 @@
 """`tracepool token`: access to the control face."""
 
-import secrets
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -12,8 +11,6 @@ from daemon.control.access import hash_of
 from daemon.control.actions import Action
 from daemon.errors import BadInput
 
-TOKEN_BYTES = 32
-NAME_CHARACTERS_MAX = 100
 Name = Annotated[str, Parameter(metavar="NAME")]
 
 
@@ -31,16 +28,14 @@ def create(
         tracepool token create anna --role operator
         curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8081/api/status
     """
-    if not (0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable()):
-        raise BadInput(f"the name must have 1 to {NAME_CHARACTERS_MAX} printable characters")
-    token = f"tp_{secrets.token_urlsafe(TOKEN_BYTES)}"
+    token = token_store.new_token(name)
     if not change(
         settings_of(config),
         lambda done: Action("create token", name, {"role": role}) if done else None,
         token_store.create_token,
         *(name, role, hash_of(token)),
     ):
-        raise BadInput(f"a token {name} is in force: choose another name, or revoke it first")
+        raise BadInput(token_store.in_force(name))
     say(token)
     warn(f"tracepool: keep this token: it is not shown again. The control face now needs a token ({role}: {name})")
 
@@ -68,5 +63,5 @@ def revoke(name: Name, *, config: ConfigFile = None) -> None:
     """  # fmt: skip
     described = Action("revoke token", name)
     if not change(settings_of(config), lambda done: described if done else None, token_store.revoke_token, name):
-        raise BadInput(f"no token {name} is in force: tracepool token list shows them")
+        raise BadInput(token_store.not_in_force(name))
     say(f"revoked {name}")

@@ -28,6 +28,7 @@ from pydantic.dataclasses import dataclass as model
 from quart import Blueprint, g
 from quart_schema import validate_querystring, validate_response
 
+from daemon.checks.checker import Checker
 from daemon.control.listings import Listing, PageQuery, read_page
 from daemon.control.observers import Observers
 from daemon.control.overview import Overview
@@ -61,6 +62,7 @@ class ControlContext(TracerContext):
     database: Database
     maintenance: Callable[[], Awaitable[Report]]
     observers: Observers
+    checker: Checker
 
 
 G = TypeVar("G")
@@ -168,3 +170,8 @@ def note_change(subject: str = "", /, **facts: object) -> None:
     if subject:
         g.subject = subject
     g.setdefault("audit", {}).update(facts)
+
+
+def note_no_change() -> None:
+    """This request changes nothing, although its method is not GET: the action log gets no row."""
+    g.unchanged = True

@@ -168,9 +168,11 @@ def _denied(settings: Settings, tokens: Tokens, now: Callable[[], Moment]) -> De
 def _unknown_parameter() -> Denied | None:
     """Refuses unknown query parameters: a misspelled filter would otherwise return an unfiltered list."""
     view = current_app.view_functions.get(request.endpoint or "")
-    if view is None or request.method not in SAFE_METHODS or getattr(view, QUART_SCHEMA_HIDDEN_ATTRIBUTE, False):
+    if view is None or getattr(view, QUART_SCHEMA_HIDDEN_ATTRIBUTE, False):
         return None
     model = getattr(view, QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, None)
+    if model is None and request.method not in SAFE_METHODS:
+        return None
     allowed = [] if model is None else [field.name for field in fields(model)]
     unknown = [name for name in request.args if name not in allowed]
     if not unknown:
@@ -209,7 +211,7 @@ def _add_error_handlers(app: QuartTrio) -> None:
     async def theirs(error: TheirFault) -> Response:
         is_outage = isinstance(error, DatabaseUnavailable | PoolSilent)
         status = 400 if isinstance(error, BadInput) else 503 if is_outage else 500
-        return respond(problem(status, str(error)))
+        return respond(problem(status, str(error), error.errors if isinstance(error, BadInput) else ()))
 
     @app.errorhandler(HTTPException)
     async def http_error(error: HTTPException) -> Response:
@@ -228,7 +230,7 @@ def _what() -> str:
 
 async def _record_change(record: Record) -> None:
     """Writes the change that this request has made to the action log, also if the client has left."""
-    if not request.path.startswith(CHANGES):
+    if not request.path.startswith(CHANGES) or g.get("unchanged"):
         return
     words = (request.endpoint or "").rpartition(".")[2].replace("_", " ")
     subject = g.get("subject") or next(map(str, (request.view_args or {}).values()), "")

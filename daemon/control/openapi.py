@@ -26,6 +26,12 @@ def returns_csv(view: V) -> V:
     return view
 
 
+def takes_text(view: V) -> V:
+    """Marks a resource whose request is text. It is the topmost decorator below the route's."""
+    view.takes_text = True  # type: ignore[attr-defined]
+    return view
+
+
 class ApiDescription(OpenAPIProvider):
     """Adds problem answers and the token to each operation, names each model, and makes query parameters non-null."""
 
@@ -58,6 +64,9 @@ class ApiDescription(OpenAPIProvider):
         for operation in (operation for operations in paths.values() for operation in operations.values()):
             parts = (operation.get("description", "").strip(), (query and inspect.getdoc(query)) or "")
             operation["description"] = "\n\n".join(filter(None, parts))
+            if getattr(self._app.view_functions[rule.endpoint], "takes_text", False):
+                content = {"text/plain": {"schema": {"type": "string"}}}
+                operation["requestBody"] = {"description": "The file", "content": content}
             if getattr(self._app.view_functions[rule.endpoint], "returns_csv", False):
                 content = {"text/csv": {"schema": {"type": "string"}}}
                 operation["responses"] = {"200": {"description": "Lines with a header", "content": content}}

@@ -1,6 +1,6 @@
 """The error answers of the control face: problem details (RFC 9457)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Annotated
 
@@ -36,13 +36,26 @@ class Problem(msgspec.Struct, frozen=True):
 class ProblemRaised(Exception):
     """Ends the request with this status and detail."""
 
-    def __init__(self, status: int, detail: str, *, kind: str = "about:blank", title: str | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, *, field: str = "", kind: str = "about:blank", title: str | None = None
+    ) -> None:
+        """`field`: the field of the request whose value is the cause."""
         super().__init__(detail)
-        self.problem = problem(status, detail, kind=kind, title=title)
+        self.problem = problem(status, detail, [(field, detail)] if field else (), kind=kind, title=title)
 
 
-def problem(status: int, detail: str | None, *, kind: str = "about:blank", title: str | None = None) -> Problem:
-    return Problem(kind, title or HTTPStatus(status).phrase, status, UNSET if detail is None else detail)
+def problem(
+    status: int,
+    detail: str | None,
+    errors: Iterable[tuple[str, str]] = (),
+    *,
+    kind: str = "about:blank",
+    title: str | None = None,
+) -> Problem:
+    """`errors`: each wrong field with its sentence."""
+    fields = [FieldError(field, sentence) for field, sentence in errors]
+    title = title or HTTPStatus(status).phrase
+    return Problem(kind, title, status, UNSET if detail is None else detail, fields or UNSET)
 
 
 def not_ready(why: str | None = None) -> ProblemRaised:

@@ -1,10 +1,15 @@
 """Units of work on the rows of control_tokens. A trigger notifies a running daemon of each change."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from daemon.database.postgres import Connection
+from daemon.errors import BadInput
+
+TOKEN_BYTES = 32
+NAME_CHARACTERS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,23 @@ class ListedToken:
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+
+
+def new_token(name: str) -> str:
+    """A token that is not stored yet. Raises BadInput if the name is none."""
+    if not (0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable()):
+        raise BadInput(f"the name must have 1 to {NAME_CHARACTERS_MAX} printable characters", field="name")
+    return f"tp_{secrets.token_urlsafe(TOKEN_BYTES)}"
+
+
+def in_force(name: str) -> str:
+    """Why no token of this name can be created."""
+    return f"a token {name} is in force: choose another name, or revoke it first"
+
+
+def not_in_force(name: str) -> str:
+    """Why no token of this name can be revoked."""
+    return f"no token {name} is in force: tracepool token list shows them"
 
 
 async def create_token(conn: Connection, name: str, role: str, token_hash: bytes) -> bool:

@@ -183,17 +183,17 @@ def text_in(fields: Mapping[str, object], column: str, characters_max: int) -> s
     if value is None:
         return None
     if not isinstance(value, str):
-        raise BadInput(f"{column} must be text in quotes, not {JSON_TYPES.get(type(value), 'that')}")
+        raise BadInput(f"{column} must be text in quotes, not {JSON_TYPES.get(type(value), 'that')}", field=column)
     value = value.strip()
     if len(value) > characters_max:
-        raise BadInput(f"{column} is {len(value)} characters long; at most {characters_max} are allowed")
+        raise BadInput(f"{column} is {len(value)} characters long; at most {characters_max} are allowed", field=column)
     if not value.isprintable():
         for character in value:
             category = unicodedata.category(character)
             if category == "Cs":
-                raise BadInput(f"{column} is not UTF-8")
+                raise BadInput(f"{column} is not UTF-8", field=column)
             if category in ("Cc", "Zl", "Zp"):
-                raise BadInput(f"{column} holds a control character, U+{ord(character):04X}")
+                raise BadInput(f"{column} holds a control character, U+{ord(character):04X}", field=column)
     return value
 
 
@@ -201,7 +201,7 @@ def filled_text_in(fields: Mapping[str, object], column: str, characters_max: in
     """As `text_in`; BadInput if the column is given and blank."""
     value = text_in(fields, column, characters_max)
     if value == "":
-        raise BadInput(f"{column} is blank")
+        raise BadInput(f"{column} is blank", field=column)
     return value
 
 

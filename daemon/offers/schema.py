@@ -9,12 +9,12 @@ the name of the setting if one of these is missing.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from daemon.countries import canonical
 from daemon.database.records import Columns, Import, import_rows
-from daemon.errors import BadInput
+from daemon.errors import BadInput, FieldsRefused
 from daemon.offers import bodies, readers, values
+from daemon.offers.country_rules import check_country_urls, with_first
 from daemon.offers.macro_forms import meanings_in
 
 T = TypeVar("T")
@@ -48,6 +48,7 @@ class Setting:
     empty: the meaning of null in a request, if it is not `default`.
     check: the name of the constraint on the values.
     live: checks the column, or each item of a list, for clicks. None: clicks do not need the column.
+    about: a sentence for a form, if that of the first option does not do.
     """
 
     body: Any
@@ -59,6 +60,17 @@ class Setting:
     check: str | None = None
     live: Callable[[object], object] | None = None
     options: tuple[Option, ...] = ()
+    about: str = ""
+
+    @property
+    def help(self) -> str:
+        """A sentence for a form."""
+        return self.about or self.options[0].help.removesuffix(" Repeatable.")
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that the setting may have, if it is one of a few."""
+        return get_args(self.body) if get_origin(self.body) is Literal else ()
 
     @property
     def sql(self) -> str:
@@ -82,16 +94,18 @@ class OfferFields:
 
     offer_name: Annotated[str, Setting(
         body=bodies.Word, stored=str, read=readers.text(values.NAME_CHARACTERS_MAX), example="summer-sale",
-        check="offers_offer_name_check", live=str,
+        check="offers_offer_name_check", live=str, about="As in /track-hit?offer=NAME.",
     )]
     final_url: Annotated[str | None, Setting(
         body=bodies.Url, stored=str, read=readers.url, example="https://ads.example/click?id=7", live=str,
+        about="Where the chain starts and a fallback goes; with macros such as {gclid}.",
     )] = None
     target_country: Annotated[str | None, Setting(
         body=bodies.Country, stored=str, read=readers.country, example="uk", default="us", live=str,
     )] = None
     is_active: Annotated[bool | None, Setting(
         body=bodies.Flag, stored=bool, read=readers.truth, example="false", default=True, live=bool,
+        about="Serve it; an inactive offer is paused.",
     )] = None
     deadline_s: Annotated[float | None, Setting(
         body=bodies.Deadline, stored=float | None, read=readers.deadline, example="8",
@@ -124,6 +138,7 @@ class OfferFields:
     param_filter: Annotated[str | None, Setting(
         body=bodies.Filter, stored=dict[str, list[str]] | None, read=readers.param_filter, example="keep gclid wbraid",
         check="offers_param_filter_is_keep_or_drop_with_a_list_of_names", live=values.param_filter_in,
+        about="Keep or drop parameters of these names on the landing URL.",
         options=(
             Option("keep", "Add only parameters of this name to the landing URL. Repeatable.", metavar="NAME",
                    means=lambda names: {"keep": names}),
@@ -232,37 +247,24 @@ def with_fields(types: Mapping[str, Any], *, optional: bool = False) -> Callable
 
 
 def offer_fields(given: Mapping[str, object], *, allow_private: bool) -> OfferFields:
-    """Check all columns of an offer. Raises BadInput, which names the column and the fault."""
+    """Check all columns of an offer. Raises FieldsRefused, which has each wrong column with the fault."""
     if given.get("offer_name") is None:
-        raise BadInput("offer_name is missing")
-    read = {column: setting.read(given, column, allow_private) for column, setting in SETTINGS.items()}
+        raise BadInput("offer_name is missing", field="offer_name")
+    read: dict[str, Any] = {}
+    errors: list[tuple[str, str]] = []
+    for column, setting in SETTINGS.items():
+        try:
+            read[column] = setting.read(given, column, allow_private)
+        except BadInput as e:
+            errors.append((column, str(e)))
+    if errors:
+        raise FieldsRefused(errors)
     if read["countries"]:
-        read |= _with_first(read["countries"], read["target_country"])
+        read |= with_first(read["countries"], read["target_country"])
     offer = OfferFields(**read)
     if offer.target_country is not None:
         check_country_urls(json.loads(offer.country_urls or "{}"), [offer.target_country, *(offer.countries or ())])
     return offer
-
-
-def _with_first(countries: tuple[str, ...], first: str | None) -> dict[str, object]:
-    """`target_country` is the first of `countries`, which is empty if that is the only one."""
-    if first is not None and canonical(first) != countries[0]:
-        raise BadInput(
-            f"target_country {first!r} is not the first of countries, {' '.join(countries)}: leave target_country out,"
-            " or write it first there"
-        )
-    return {"target_country": countries[0], "countries": countries if len(countries) > 1 else ()}
-
-
-def check_country_urls(urls: Iterable[str], countries: Iterable[str]) -> None:
-    """Raises BadInput if `country_urls`, with the countries `urls`, has one that is none of the offer's `countries`."""
-    known = {canonical(country) for country in countries}
-    for country in urls:
-        if canonical(country) not in known:
-            raise BadInput(
-                f"country_urls: {country} is not one of the offer's countries, {' '.join(sorted(known))}: add it to"
-                " countries, or remove its URLs"
-            )
 
 
 def new_offer(given: Mapping[str, object], *, allow_private: bool) -> OfferFields:
@@ -271,7 +273,7 @@ def new_offer(given: Mapping[str, object], *, allow_private: bool) -> OfferField
     if offer.final_url is not None:
         return offer
     if not offer.tracking_urls:
-        raise BadInput("final_url is missing: say where its chain starts, there or in tracking_urls")
+        raise BadInput("final_url is missing: say where its chain starts, there or in tracking_urls", field="final_url")
     return offer_fields({**given, "final_url": urls_of(offer)[0]}, allow_private=allow_private)
 
 

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
+from daemon.offers.country_rules import check_country_urls
 from daemon.offers.model import HANDOVERS_MAX
-from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS, OfferFields, check_country_urls, with_fields
+from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS, OfferFields, with_fields
 
 _STORED = ", ".join((*SETTINGS, "created_at", "updated_at"))
 
@@ -87,26 +88,51 @@ async def load_offers(conn: Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in await conn.fetch(f"select id, {', '.join(LIVE)} from offers")]  # noqa: S608
 
 
-async def find_offer_row(conn: Connection, key: str) -> dict[str, Any] | None:
-    """The whole row of the offer with this id, else of the one with this name."""
+async def find_offer_row(conn: Connection, key: str, *, lock: bool = False) -> dict[str, Any] | None:
+    """The whole row of the offer with this id, else of the one with this name. `lock`: for a change of it."""
     row = await conn.fetchrow(
-        "select * from offers where id::text = lower($1) or offer_name = $1 order by offer_name = $1 limit 1", key
+        "select * from offers where id::text = lower($1) or offer_name = $1 order by offer_name = $1 limit 1"  # noqa: S608
+        + (" for update" if lock else ""),
+        key,
     )
     return dict(row) if row else None
 
 
 async def update_offer(conn: Connection, changes: OfferFields, cleared: Collection[str] = ()) -> bool:
     """Set the given values, and null in the columns of `cleared`. Returns False if there is no such offer."""
-    given = _columns(changes)
+    return bool(await update_offers(conn, [changes.offer_name], changes, cleared))
+
+
+async def update_offers(
+    conn: Connection, names: Sequence[str], changes: OfferFields, cleared: Collection[str] = ()
+) -> list[str]:
+    """As `update_offer`, of all offers with these names. Returns the names of those that exist."""
+    _, *values = (given := _columns(changes)).values()
     nulls = "".join(f"{column} = null, " for column in SETTINGS if column in cleared)
-    statement = f"update offers set {nulls}{_changes(given)} where offer_name = $1 returning true"  # noqa: S608
-    found = bool(await conn.fetchval(statement, *given.values()))
-    await _check_handovers(conn, {changes.offer_name} if changes.paused_to else set())
-    await _check_country_urls(conn, [changes])
+    statement = f"update offers set {nulls}{_changes(given)} where offer_name = any($1::text[]) returning offer_name"  # noqa: S608
+    found = sorted(row["offer_name"] for row in await conn.fetch(statement, list(names), *values))
+    await _check_handovers(conn, set(found) if changes.paused_to else set())
+    await _check_country_urls(conn, [replace(changes, offer_name=name) for name in found])
     return found
 
 
-async def _check_country_urls(conn: Connection, offers: Sequence[OfferFields]) -> None:
+async def find_offer_names(conn: Connection, keys: Sequence[str]) -> dict[str, str | None]:
+    """The name of the offer with each id or name, whose rows it locks for a change; None: there is none."""
+    rows = await conn.fetch(
+        "select id::text as id, offer_name from offers where id::text = any($1::text[]) or offer_name = any($2::text[])"
+        " order by offer_name for update",
+        [key.lower() for key in keys],
+        list(keys),
+    )
+    by_id, names = {row["id"]: row["offer_name"] for row in rows}, {row["offer_name"] for row in rows}
+    return {key: by_id.get(key.lower(), key if key in names else None) for key in keys}
+
+
+async def delete_offers(conn: Connection, names: Sequence[str]) -> None:
+    await conn.execute("delete from offers where offer_name = any($1::text[])", list(names))
+
+
+async def _check_country_urls(conn: Connection, offers: Iterable[OfferFields]) -> None:
     """Raises BadInput as `check_country_urls`, by the rows after the change."""
     changed = [o.offer_name for o in offers if o.country_urls or o.target_country or o.countries is not None]
     rows = await conn.fetch(
@@ -118,7 +144,7 @@ async def _check_country_urls(conn: Connection, offers: Sequence[OfferFields]) -
         try:
             check_country_urls(json.loads(row["country_urls"]), row["countries"])
         except BadInput as e:
-            raise BadInput(f"offer {row['offer_name']!r}: {e}") from None
+            raise BadInput(f"offer {row['offer_name']!r}: {e}", field="country_urls") from None
 
 
 async def changed_offer(
@@ -143,15 +169,20 @@ async def _check_handovers(conn: Connection, names: set[str]) -> None:
         if name not in names:
             continue
         if taker is not None and taker not in takers:
-            raise BadInput(f"offer {name!r}: paused_to: no offer is called {taker!r}")
+            raise BadInput(f"offer {name!r}: paused_to: no offer is called {taker!r}", field="paused_to")
         for _ in range(HANDOVERS_MAX):
             if taker is None:
                 break
             if taker == name:
-                raise BadInput(f"offer {name!r}: paused_to leads back to it: its clicks would reach no active offer")
+                raise BadInput(
+                    f"offer {name!r}: paused_to leads back to it: its clicks would reach no active offer",
+                    field="paused_to",
+                )
             taker = takers.get(taker)
         else:
-            raise BadInput(f"offer {name!r}: paused_to leads through more than {HANDOVERS_MAX} paused offers")
+            raise BadInput(
+                f"offer {name!r}: paused_to leads through more than {HANDOVERS_MAX} paused offers", field="paused_to"
+            )
 
 
 async def remove_offer(conn: Connection, name: str) -> bool:

@@ -28,6 +28,7 @@ WORD_CHARACTERS_MAX = 64
 LOGIN_CHARACTERS_MAX = 1_024
 NOTES_CHARACTERS_MAX = 1_000
 GENERATED_MAX = 1_000_000
+COUNTRIES_NAMED_MAX = 20
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 _NO_PROVIDERS: Mapping[str, Provider] = {}
@@ -60,8 +61,8 @@ def new_ip(fields: Mapping[str, object], providers: Mapping[str, Provider] = _NO
         fields = {**fields, "ip_address": text.replace("\t", " ")}
     text = filled_text_in(fields, "ip_address", ADDRESS_CHARACTERS_MAX)
     if text is None:
-        raise BadInput("ip_address is missing")
-    proxy = read_proxy(text) if not _PLAIN.issuperset(text) else ProxyText(_host(text), None)
+        raise BadInput("ip_address is missing", field="ip_address")
+    proxy = _proxy(text)
     port = fields.get("ip_port")
     if isinstance(port, int) and not isinstance(port, bool):
         fields = {**fields, "ip_port": str(port)}
@@ -79,11 +80,16 @@ def new_ip(fields: Mapping[str, object], providers: Mapping[str, Provider] = _NO
     return ip
 
 
-def _host(text: str) -> str:
+def _proxy(text: str) -> ProxyText:
+    if not _PLAIN.issuperset(text):
+        try:
+            return read_proxy(text)
+        except BadInput as e:
+            raise BadInput(str(e), field="ip_address") from None
     try:
-        return canonical_host(text)
+        return ProxyText(canonical_host(text), None)
     except BadInput as e:
-        raise BadInput(f"ip_address {e}") from None
+        raise BadInput(f"ip_address {e}", field="ip_address") from None
 
 
 def _port(given: str | None, listed: str | None) -> str:
@@ -92,14 +98,17 @@ def _port(given: str | None, listed: str | None) -> str:
     try:
         port = canonical_port(given)
     except BadInput as e:
-        raise BadInput(f"ip_port {e}") from None
+        raise BadInput(f"ip_port {e}", field="ip_port") from None
     if listed not in (None, port):
         raise BadInput(f"ip_address has the port {listed}, and ip_port is {port}: write one of them")
     return port
 
 
 def _country(text: str) -> str:
-    return text if is_country(canonical(text)) else country_in(text)
+    try:
+        return text if is_country(canonical(text)) else country_in(text)
+    except BadInput as e:
+        raise BadInput(str(e), field="country") from None
 
 
 def _login(fields: Mapping[str, object], proxy: ProxyText) -> tuple[str | None, str | None]:
@@ -150,10 +159,11 @@ def read_ips(
     return replace(found, rows=rows, lines=lines, repeated=tuple(repeated))
 
 
-def generated_ips(prefix: str, count: int, port: str, country: str, provider: str) -> Iterator[NewIP]:
+def generated_ips(prefix: str | None, count: int, port: str, country: str, provider: str) -> Iterator[NewIP]:
     """`prefix`1 to `prefix``count`. Raises BadInput for values that would be refused in a file."""
+    prefix = f"{provider.strip()}-{country.strip()}-" if prefix is None else prefix
     if not 1 <= count <= GENERATED_MAX:
-        raise BadInput(f"--count {count}: must be 1 to {GENERATED_MAX}")
+        raise BadInput(f"count must be 1 to {GENERATED_MAX}, not {count}", field="count")
     fields = {"ip_port": port, "country": country, "provider": provider}
     for name in ("country", "provider"):
         filled_text_in(fields, name, WORD_CHARACTERS_MAX)

@@ -24,7 +24,7 @@ _SELECTED = r"""
     and ($2::text is null or ip_address = $2 or ip_address || ':' || ip_port = $2)
     and ($3::text is null or provider = $3)
     and ($4::text is null or status = $4)
-    and ($5::uuid is null or id = $5)
+    and ($5::uuid[] is null or id = any($5))
 """
 
 
@@ -36,13 +36,13 @@ class Selection:
     ip: str | None = None
     provider: str | None = None
     status: str | None = None
-    id: UUID | None = None
+    ids: Sequence[UUID] | None = None
 
     @property
-    def arguments(self) -> tuple[list[str] | None, str | None, str | None, str | None, UUID | None]:
+    def arguments(self) -> tuple[list[str] | None, str | None, str | None, str | None, Sequence[UUID] | None]:
         countries = None if self.country is None else names_of(canonical(self.country))
         ip = None if self.ip is None else endpoint_text(self.ip)
-        return countries, ip, self.provider, self.status, self.id
+        return countries, ip, self.provider, self.status, self.ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,15 @@ class Added:
     added: int
     other_password: int
 
+    @property
+    def warnings(self) -> list[str]:
+        if not self.other_password:
+            return []
+        return [
+            f"{self.other_password} of the skipped IPs have another password in the pool, which stays:"
+            " `tracepool provision remove` them and import again, or change the column password"
+        ]
+
 
 async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int], None]) -> Added:
     """Adds the IPs whose endpoint is new; of duplicates the first.
@@ -122,6 +131,14 @@ async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int]
         timeout=INSERT_TIMEOUT_S,
     )
     return Added(int(done.split()[-1]), other_password)
+
+
+async def would_add(conn: Connection, ips: Sequence[NewIP]) -> Added:
+    """What `add_ips` would return now. Nothing is added."""
+    await conn.execute("savepoint dry_run")
+    added = await add_ips(conn, ips, lambda _: None)
+    await conn.execute("rollback to savepoint dry_run")
+    return added
 
 
 async def list_ips(conn: Connection, selection: Selection) -> list[PoolIP]:
@@ -158,12 +175,31 @@ async def remove_ips(conn: Connection, selection: Selection) -> tuple[int, int]:
     return row["removed"], row["locked"]
 
 
+async def count_ips(conn: Connection, selection: Selection) -> tuple[int, int]:
+    """What `remove_ips` would return now."""
+    row = await conn.fetchrow(
+        "select count(*) as rows, count(*) filter (where status = 'locked') as locked from ip_rotation_pool"  # noqa: S608
+        f" where {_SELECTED}",
+        *selection.arguments,
+        timeout=INSERT_TIMEOUT_S,
+    )
+    return row["rows"], row["locked"]
+
+
+_UNHEALTHY = "(not is_healthy or status = 'failed') and set_aside is null"
+
+
+async def unhealthy_ips(conn: Connection, selection: Selection) -> list[PoolIP]:
+    """The IPs that `reset_ips` would reset now."""
+    return [PoolIP(*row) for row in await _select(conn, _POOL_IP, selection, _UNHEALTHY)]
+
+
 async def reset_ips(conn: Connection, selection: Selection) -> list[PoolIP]:
     """Makes unhealthy and failed IPs available; returns their new rows."""
     rows = await conn.fetch(
         "update ip_rotation_pool set is_healthy = true, consecutive_failures = 0, status = 'available',"  # noqa: S608
         " locked_until = null, locked_by_request = null"
-        f" where (not is_healthy or status = 'failed') and set_aside is null and {_SELECTED} returning {_POOL_IP}",
+        f" where {_UNHEALTHY} and {_SELECTED} returning {_POOL_IP}",
         *selection.arguments,
         timeout=INSERT_TIMEOUT_S,
     )

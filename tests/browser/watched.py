@@ -109,6 +109,13 @@ def watched_daemon() -> Iterator[Watched]:
 
 
 @contextmanager
+def editable_daemon() -> Iterator[Watched]:
+    """A daemon without offers and IPs."""
+    with _in_a_thread(_serve_open) as watched:
+        yield watched
+
+
+@contextmanager
 def watched_nodes() -> Iterator[Watched]:
     """Two daemons, tracer-1 and tracer-2, that share a database, five IPs of us and three of uk."""
     with _in_a_thread(_serve_two) as watched:
@@ -175,6 +182,16 @@ async def _serve(begun: _Begun) -> None:
                 await begun.watched._over.wait()
                 nursery.cancel_scope.cancel()
             assert daemon.faults() == []
+            await daemon.stop()
+
+
+async def _serve_open(begun: _Begun) -> None:
+    with open_state_dir() as state_dir:
+        async with serving(state_dir, {"pool": {"cooldown_s": 1}}) as daemon:
+            begun.watched = Watched(daemon, trio.lowlevel.current_trio_token(), trio.Event())
+            begun.known.set()
+            await begun.watched._over.wait()
+            assert daemon.faults() == [], f"the log has errors: {daemon.faults()}"
             await daemon.stop()
 
 

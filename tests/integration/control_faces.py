@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 import trio
 
+from daemon.checks.checker import Checker
 from daemon.control.access import hash_of
 from daemon.control.api import ControlContext
 from daemon.control.metrics import Metrics
@@ -25,6 +26,7 @@ from daemon.nodes.cluster import cluster_of
 from daemon.nodes.listing import NodeEntry
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
+from daemon.trace.batch_queue import WaitingTraces
 
 MINUTE: dict[str, Any] = {
     "clicks": 2,
@@ -32,6 +34,7 @@ MINUTE: dict[str, Any] = {
     "fallbacks": {"deadline": 1},
     "wait_p50_ms": 1.5,
     "wait_p95_ms": None,
+    "background": 0,
     "repeats": 3,
     "previews": 0,
     "fallbacks_by_offer": [],
@@ -161,6 +164,9 @@ class FixedOverview:
         self.spool = SimpleNamespace(node_id=uuid4())
         self.report: Any = SimpleNamespace(cluster=lambda: cluster_of(()), nodes=tuple)
 
+    def traces_waiting(self) -> list[WaitingTraces]:
+        return []
+
     def node_entries(self) -> list[NodeEntry]:
         return []
 
@@ -185,6 +191,7 @@ def context_of(live: LiveSettings, **parts: Any) -> ControlContext:
         "maintenance": no_round,
         "stopping": trio.Event(),
         "observers": Observers(Metrics(live), read_clocks),
+        "checker": cast(Checker, Unreached()),
     }
     return ControlContext(**(given | parts))
 

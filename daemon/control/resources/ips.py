@@ -28,8 +28,7 @@ from daemon.control.observers import Failure
 from daemon.control.problems import ProblemRaised
 from daemon.database.postgres import Connection
 from daemon.pool.provision_rows import NewIP, new_ip
-from daemon.pool.store import Selection, add_ips, remove_ips
-from daemon.pool.store import reset_ips as reset_rows
+from daemon.pool.store import Selection, add_ips, remove_ips, reset_ips
 from daemon.web.endpoints import endpoint_name
 
 HISTORY_MAX = 100
@@ -148,15 +147,6 @@ class IpsAdded:
     refused: list[RowRefused]
 
 
-@dataclass(frozen=True, slots=True, config=STRICT)
-class IpSelection:
-    """The unhealthy IPs that meet each condition given; without a condition, all unhealthy IPs."""
-
-    country: Word | None = None
-    ip: Word | None = None
-    provider: Word | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class IpsReset:
     """The IPs that are available again, as address:port."""
@@ -212,22 +202,13 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         note_change(added=added, refused=len(refused))
         return IpsAdded(added, len(rows) - added, refused)
 
-    @routes.post("/api/ips/reset")
-    @validate_request(IpSelection)
-    @validate_response(IpsReset)
-    async def reset_ips(data: IpSelection) -> IpsReset:
-        """Make unhealthy IPs available again."""
-        rows = await context().database.work(reset_rows, Selection(**asdict(data)))
-        note_change(reset=len(rows))
-        return IpsReset([row.name for row in rows])
-
     @routes.post("/api/ips/<uuid:ip_id>/reset")
     @validate_response(IpsReset)
     async def reset_ip(ip_id: UUID) -> IpsReset:
         """Make one unhealthy IP available again."""
         database = context().database
         _known(await database.work(read_one, IPS, ip_id), ip_id)
-        rows = await database.work(reset_rows, Selection(id=ip_id))
+        rows = await database.work(reset_ips, Selection(ids=[ip_id]))
         note_change(", ".join(row.name for row in rows) or str(ip_id), reset=len(rows))
         return IpsReset([row.name for row in rows])
 
@@ -237,7 +218,7 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         """Retire an IP. A lease of the IP ends first."""
         database = context().database
         row = _known(await database.work(read_one, IPS, ip_id), ip_id)
-        removed, locked = await database.work(remove_ips, Selection(id=ip_id))
+        removed, locked = await database.work(remove_ips, Selection(ids=[ip_id]))
         if not removed:
             _known(None, ip_id)
         note_change(endpoint_name(row["ip_address"], row["ip_port"]), country=row["country"], locked=locked)

@@ -3,14 +3,17 @@
 A running daemon adopts each change within a second.
 """
 
-from collections.abc import Mapping
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, SkipValidation
 from pydantic.dataclasses import dataclass
 from quart import Blueprint, request
 from quart_schema import validate_request, validate_response
@@ -57,10 +60,20 @@ class OffersQuery:
     limit: Limit = 50
 
 
+BODIES: dict[str, Any] = {
+    name: Annotated[setting.body | str, SkipValidation()]  # type: ignore[type-arg]
+    for name, setting in SETTINGS.items()
+}
+"""The readers of the settings check the values, so that a request is refused in the same words as a command."""
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)
-@with_fields({name: setting.body | None for name, setting in SETTINGS.items() if name != "offer_name"}, optional=True)
+@with_fields({name: body | None for name, body in BODIES.items() if name != "offer_name"}, optional=True)
 class OfferChanges:
-    """The settings to change. A list or an object replaces the old one; null, or an empty one, removes it."""
+    """The settings to change. A list or an object replaces the old one; null, or an empty one, removes it.
+
+    A text is read as in an import: `keep gclid wbraid`, `3:https://ads.example/a 1:https://ads.example/b`.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -72,7 +85,7 @@ class OfferNew(OfferChanges):
     instead of `final_url`. While the offer is paused, its clicks go to the offer `paused_to`, else to `fallback_url`.
     """
 
-    offer_name: Word
+    offer_name: SkipValidation[Word]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -108,6 +121,10 @@ class OfferSaved(OfferRow):
     macros: list[MacroMeaning]
 
 
+Versioned = tuple[OfferRow, int, dict[str, str]]
+"""An offer, the status, and the header ETag."""
+
+
 @dataclass(frozen=True, slots=True)
 class OffersImported:
     """`skipped`: offers that existed already. `warnings`: at most 20 about macros, each with the first such offer."""
@@ -133,9 +150,10 @@ def blueprint(context: GetContext) -> Blueprint:
 
     @routes.get("/api/offers/<path:offer>")
     @validate_response(OfferRow)
-    async def show_offer(offer: str) -> OfferRow:
-        """One offer, by its name or its id."""
-        return _shown(await context().database.work(_known, offer))
+    async def show_offer(offer: str) -> Versioned:
+        """One offer, by its name or its id. ETag: its version, for If-Match of a change."""
+        row = await context().database.work(_known, offer)
+        return _shown(row), 200, _etag(row)
 
     _add_new(routes, context)
     _add_changes(routes, context)
@@ -149,14 +167,15 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
     @routes.post("/api/offers")
     @validate_request(OfferNew)
     @validate_response(OfferSaved, 201)
-    async def create_offer(data: OfferNew) -> tuple[OfferSaved, int]:
+    async def create_offer(data: OfferNew) -> Versioned:
         """Add an offer, as `tracepool offers add` does; 409 if another offer has its name."""
         offer = new_offer(asdict(data), allow_private=private())
         added, row = await context().database.work(_add, offer)
         if not added:
-            raise ProblemRaised(409, f"an offer called {offer.offer_name!r} exists already: PATCH changes it")
+            why = f"an offer called {offer.offer_name!r} exists already: PATCH changes it"
+            raise ProblemRaised(409, why, field="offer_name")
         note_change(offer.offer_name)
-        return _saved(with_json_read(row), asdict(data)), 201
+        return _saved(row, asdict(data)), 201, _etag(row)
 
     @routes.post("/api/offers/import")
     @validate_request(OffersNew)
@@ -177,31 +196,43 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @routes.patch("/api/offers/<path:offer>")
     @validate_request(OfferChanges)
     @validate_response(OfferSaved)
-    async def change_offer(offer: str, data: OfferChanges) -> OfferSaved:
-        """Change the settings of an offer that the body names; null removes a setting (RFC 7396)."""
+    async def change_offer(offer: str, data: OfferChanges) -> Versioned:
+        """Change the settings of an offer that the body names; null removes a setting (RFC 7396).
+
+        With the header If-Match, which holds the ETag of an earlier answer, the status is 412 if the offer was changed
+        in the meantime, and nothing is changed.
+        """
         named = sorted(await request.get_json())
-        values = asdict(data)
-        given = {name: SETTINGS[name].unset if values[name] is None else values[name] for name in named}
-        changes = _changes(given, context().settings().trace.allow_private)
-        cleared = [name for name, value in given.items() if value is None]
-        before, row = await context().database.work(_change, offer, changes, cleared)
-        note_change(row["offer_name"], changed=changed_values(before, row))
-        return _saved(row, given)
+        values = {name: value for name, value in asdict(data).items() if name in named}
+        changes, cleared = changes_of(values, allow_private=context().settings().trace.allow_private)
+        version = request.headers.get("If-Match")
+        before, row = await context().database.work(_change, offer, changes, cleared, version)
+        note_change(row["offer_name"], changed=changed_values(with_json_read(before), with_json_read(row)))
+        return _saved(row, values), 200, _etag(row)
 
     @routes.delete("/api/offers/<path:offer>")
     @validate_response(OfferRemoved)
     async def delete_offer(offer: str) -> OfferRemoved:
-        """Remove an offer: its clicks get 404. Its hits and traces stay."""
-        name = await context().database.work(_remove, offer)
+        """Remove an offer: its clicks get 404. Its hits and traces stay. If-Match: as for a change."""
+        name = await context().database.work(_remove, offer, request.headers.get("If-Match"))
         note_change(name)
         return OfferRemoved(name)
 
 
-def _changes(given: dict[str, object], allow_private: bool) -> OfferFields:
-    """The changes, checked. `offer_name` is a placeholder: the caller sets it."""
+def changes_of(values: Mapping[str, Any], *, allow_private: bool) -> tuple[OfferFields, list[str]]:
+    """The changes to the settings in `values`, checked, and those to set to null.
+
+    `offer_name` is a placeholder: the caller sets it. Null and a blank text mean that the setting is removed.
+    """
+
+    def is_blank(value: object) -> bool:
+        return value is None or (isinstance(value, str) and not value.strip())
+
+    given = {name: SETTINGS[name].unset if is_blank(value) else value for name, value in values.items()}
     if given.get("final_url", "") is None:
-        raise BadInput("final_url cannot be removed: an offer needs one")
-    return offer_fields({"offer_name": "any", **given}, allow_private=allow_private)
+        raise BadInput("final_url cannot be removed: an offer needs one", field="final_url")
+    changes = offer_fields({"offer_name": "any", **given}, allow_private=allow_private)
+    return changes, [name for name, value in given.items() if value is None]
 
 
 async def _add(conn: Connection, offer: OfferFields) -> tuple[bool, dict[str, Any]]:
@@ -209,26 +240,41 @@ async def _add(conn: Connection, offer: OfferFields) -> tuple[bool, dict[str, An
 
 
 async def _change(
-    conn: Connection, key: str, changes: OfferFields, cleared: list[str]
+    conn: Connection, key: str, changes: OfferFields, cleared: list[str], version: str | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The row before and after the change."""
-    before = await _known(conn, key)
+    before = await _known(conn, key, version)
     await update_offer(conn, replace(changes, offer_name=before["offer_name"]), cleared)
-    after = await _known(conn, str(before["id"]))
-    return with_json_read(before), with_json_read(after)
+    return before, await _known(conn, str(before["id"]))
 
 
-async def _remove(conn: Connection, key: str) -> str:
-    name = str((await _known(conn, key))["offer_name"])
+async def _remove(conn: Connection, key: str, version: str | None) -> str:
+    name = str((await _known(conn, key, version))["offer_name"])
     await remove_offer(conn, name)
     return name
 
 
-async def _known(conn: Connection, key: str) -> dict[str, Any]:
-    row = None if "\0" in key else await find_offer_row(conn, key)
+async def _known(conn: Connection, key: str, version: str | None = None) -> dict[str, Any]:
+    """The row of the offer; with `version`, the value of an If-Match header, locked and checked (RFC 9110, 13.1.1)."""
+    row = None if "\0" in key else await find_offer_row(conn, key, lock=version is not None)
     if row is None:
         raise ProblemRaised(404, f"no offer has the name or id {key[:100]!r}: GET /api/offers lists them")
+    if version is not None and version.strip() != "*" and _etag(row)["ETag"] not in re.findall(r'"[^"]*"', version):
+        changed = row["updated_at"].astimezone(UTC)
+        raise ProblemRaised(
+            412,
+            f"offer {row['offer_name']!r} was changed after you read it, at {changed:%Y-%m-%d %H:%M:%S} UTC: nothing"
+            " was changed now. Look at its new settings, and save again",
+            kind="/problems/changed",
+            title="Changed in the meantime",
+        )
     return row
+
+
+def _etag(row: dict[str, Any]) -> dict[str, str]:
+    """The header with the version of an offer. Edits by SQL, which may leave updated_at, change it too."""
+    text = json.dumps(row, default=str, sort_keys=True)
+    return {"ETag": f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'}
 
 
 def _shown(row: dict[str, Any]) -> OfferRow:
@@ -236,5 +282,9 @@ def _shown(row: dict[str, Any]) -> OfferRow:
 
 
 def _saved(row: dict[str, Any], given: Mapping[str, object]) -> OfferSaved:
-    macros = [MacroMeaning(one.sentence, one.warns) for one in meanings_in(given, row["click_ids"] or ())]
-    return from_row(OfferSaved, row, macros=macros)
+    return from_row(OfferSaved, with_json_read(row), macros=macros_in(given, row["click_ids"]))
+
+
+def macros_in(given: Mapping[str, object], click_ids: Sequence[str] | None) -> list[MacroMeaning]:
+    """What becomes of each macro in the URLs. `click_ids`: those of the offer."""
+    return [MacroMeaning(one.sentence, one.warns) for one in meanings_in(given, click_ids or ())]

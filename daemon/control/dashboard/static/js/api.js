@@ -3,9 +3,11 @@
 const KEY = "tracepool-token";
 
 export class ApiError extends Error {
-  constructor(status, text) {
+  /** status 0: no answer. errors: [{field, message}] of the fields that are wrong. */
+  constructor(status, text, errors = []) {
     super(text);
     this.status = status;
+    this.errors = errors;
   }
 }
 
@@ -28,7 +30,7 @@ async function request(path, options) {
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  throw new ApiError(answer.status, problem.detail ?? problem.error ?? problem.title ?? `the answer has status ${answer.status}`);
+  throw new ApiError(answer.status, problem.detail ?? problem.error ?? problem.title ?? `the answer has status ${answer.status}`, problem.errors ?? []);
 }
 
 /** `within_ms`: how long the answer may take; without it, as long as it takes. */
@@ -53,13 +55,28 @@ export async function save(path, query, name) {
   return content.size;
 }
 
-export async function post(path, body = {}, signal = undefined) {
-  const options = { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body), signal };
+/** The body and its version, for If-Match of a change. */
+export async function getVersion(path) {
+  const answer = await request(path, { headers: headers() });
+  return { body: await answer.json(), version: answer.headers.get("ETag") };
+}
+
+async function send(method, path, body, more = {}, signal = undefined) {
+  const options = { method, headers: headers({ "Content-Type": "application/json", ...more }), body: JSON.stringify(body), signal };
   return (await request(path, options)).json();
 }
 
-export async function remove(path) {
-  return (await request(path, { method: "DELETE", headers: headers() })).json();
+export const post = (path, body = {}, signal = undefined) => send("POST", path, body, {}, signal);
+export const patch = (path, body, version) => send("PATCH", path, body, version ? { "If-Match": version } : {});
+
+export async function remove(path, version) {
+  return (await request(path, { method: "DELETE", headers: headers(version ? { "If-Match": version } : {}) })).json();
+}
+
+/** Sends a text or a file as it is. */
+export async function postText(path, query, content) {
+  const options = { method: "POST", headers: headers({ "Content-Type": "text/plain" }), body: content };
+  return (await request(`${path}?${new URLSearchParams(query)}`, options)).json();
 }
 
 /** Reads the event stream until it ends or `signal` aborts it, and calls `receive(kind, body)` for each message. Throws ApiError. */

@@ -1,8 +1,10 @@
-// IPs: one with its history, all of a country as a table, and the unhealthy ones with a reset.
+// IPs: one with its history, all of a country as a table, and the unhealthy ones.
 
-import { get, post } from "./api.js";
-import { detail, question } from "./dialogs.js";
-import { $, announce, button, bytes, number, when, h, ms, percent, setText, tag, words } from "./dom.js";
+import { get } from "./api.js";
+import { detail } from "./dialogs.js";
+import { $, button, bytes, number, when, h, ms, percent, tag } from "./dom.js";
+import { BulkBar, onChanged } from "./forms.js";
+import { checkIps, resetIps, retireIps } from "./ip_changes.js";
 import { made, newTable, Table } from "./table.js";
 import { showTrace, statusTag } from "./traces.js";
 import { keepForm } from "./url.js";
@@ -44,7 +46,15 @@ export async function showIp(id) {
   );
   const parts = newTable("ip-traces", "Its latest traces", ["Began", "Offer", "Status", "#Took", "#Bytes", "Why it failed"], "Filter its traces");
   const last = failure ? h("p", { class: "outcome", "data-mood": "bad" }, `Last failure at ${when(failure.at)}: ${failure.why}`) : null;
-  detail(`IP ${nameOf(ip)}`, ...[facts, last].filter(Boolean), h("h3", {}, "Its latest traces"), ...parts);
+  const acts = h(
+    "div",
+    { class: "answers", "data-needs": "write" },
+    ip.is_healthy && ip.status !== "failed" ? null : button("Reset", () => resetIps("ip-outcome", { ids: [ip.id] })),
+    button("Check", () => checkIps("ip-outcome", [ip.id])),
+    button("Retire", () => retireIps("ip-outcome", { ids: [ip.id] })),
+  );
+  const done = h("p", { class: "outcome", id: "ip-outcome", role: "status" });
+  detail(`IP ${nameOf(ip)}`, ...[facts, last].filter(Boolean), acts, done, h("h3", {}, "Its latest traces"), ...parts);
   new Table(
     "ip-traces",
     [
@@ -67,6 +77,12 @@ export class AllIps {
       [opener, ipStatus, (ip) => ip.provider, (ip) => number(ip.total_uses), (ip) => number(ip.consecutive_failures), (ip) => ms(ip.avg_response_time_ms), (ip) => when(ip.last_used_at), (ip) => ip.owner ?? "nobody yet"],
       { key: (ip) => ip.id, empty: "No IP matches." },
     );
+    this.bar = new BulkBar(this.table, "IPs", [
+      ["Reset", () => resetIps("ips-outcome", this.filters())],
+      ["Check", async () => checkIps("ips-outcome", await this.ids())],
+      ["Retire", () => retireIps("ips-outcome", this.filters())],
+    ]);
+    onChanged("ips", () => this.load());
     document.addEventListener("country", ({ detail: country }) => {
       this.country = country;
       this.load();
@@ -77,11 +93,31 @@ export class AllIps {
     $("ips-more").addEventListener("click", () => this.load(this.next));
   }
 
+  filters() {
+    const given = [...new FormData($("ips-form"))].filter(([, value]) => value);
+    return { country: this.country, ...Object.fromEntries(given) };
+  }
+
+  /** The ids of all IPs that the filters show, on other pages too. */
+  async ids() {
+    const found = [];
+    let cursor = null;
+    try {
+      do {
+        const page = await get("/api/ips", { sort: "ip", limit: 500, cursor, ...this.filters() });
+        found.push(...page.items.map((ip) => ip.id));
+        cursor = page.next;
+      } while (cursor);
+    } catch {
+      return this.table.visible().map((ip) => ip.id); // the check says what is wrong
+    }
+    return found;
+  }
+
   async load(cursor = null) {
     if (!$("ips-details").open || !this.country) return;
-    const filters = Object.fromEntries(new FormData($("ips-form")));
     try {
-      const page = await get("/api/ips", { country: this.country, sort: "ip", limit: 100, cursor, ...filters });
+      const page = await get("/api/ips", { sort: "ip", limit: 100, cursor, ...this.filters() });
       this.items = cursor ? [...this.items, ...page.items] : page.items;
       this.next = page.next;
       this.table.empty = "No IP matches.";
@@ -91,6 +127,7 @@ export class AllIps {
       this.table.empty = trouble.message;
     }
     this.table.show(this.items);
+    this.bar.count(this.next ? `All IPs of the filter, ${number(this.items.length)} of which are shown:` : "");
     $("ips-more").hidden = !this.next;
   }
 }
@@ -107,10 +144,17 @@ export class Unhealthy {
         (ip) => number(ip.consecutive_failures),
         (ip) => `${number(ip.failure_count)} of ${number(ip.failure_count + ip.success_count)}`,
         (ip) => this.why(ip),
-        (ip) => made("reset", () => button("Reset", () => this.reset(ip), { "aria-label": `Reset ${nameOf(ip)}` })),
+        (ip) => made("reset", () => button("Reset", () => resetIps("reset-outcome", { ids: [ip.id] }), { "aria-label": `Reset ${nameOf(ip)}` })),
       ],
       { key: (ip) => ip.id, empty: "Every IP is healthy.", classes: [null, null, null, null, null, "why"] },
     );
+    const ids = () => this.table.visible().map((ip) => ip.id);
+    new BulkBar(this.table, "IPs", [
+      ["Reset", () => resetIps("reset-outcome", { ids: ids() })],
+      ["Check", () => checkIps("reset-outcome", ids())],
+      ["Retire", () => retireIps("reset-outcome", { ids: ids() })],
+    ]);
+    onChanged("ips", () => this.load());
   }
 
   status({ countries }) {
@@ -151,23 +195,5 @@ export class Unhealthy {
       }
     }
     if (unknown.length) this.table.show(this.items);
-  }
-
-  async reset(ip) {
-    const name = nameOf(ip);
-    if (!(await question("Reset this IP?", `${name} becomes available again, and its failures in a row count from 0.`, "Reset"))) return;
-    let text;
-    let mood = "good";
-    try {
-      const { reset } = await post(`/api/ips/${ip.id}/reset`);
-      text = reset.length ? `${reset.join(", ")} is available again.` : `${name} was healthy already: nothing changed.`;
-    } catch (trouble) {
-      text = `${name} was not reset: ${trouble.message}`;
-      mood = "bad";
-    }
-    $("reset-outcome").dataset.mood = mood;
-    setText($("reset-outcome"), text);
-    announce(words(text));
-    await this.load();
   }
 }

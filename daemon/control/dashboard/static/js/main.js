@@ -1,5 +1,6 @@
 // The page: follows the events, and passes data to the panels.
 
+import { Actions } from "./actions.js";
 import { follow, ApiError } from "./api.js";
 import { Cells } from "./cells.js";
 import { Charts } from "./charts.js";
@@ -10,13 +11,16 @@ import { $, announce, setZone, zone, zoneName } from "./dom.js";
 import { Clicks } from "./find.js";
 import { FirstRun } from "./first_run.js";
 import { Events, Overview } from "./health.js";
+import "./ip_form.js";
 import { AllIps, Unhealthy } from "./ips.js";
 import { Nodes } from "./nodes.js";
+import "./offer_form.js";
 import { Offers } from "./offers.js";
 import { Reports } from "./reports.js";
 import { Search } from "./search.js";
 import { signedIn } from "./session.js";
 import { Tester } from "./tester.js";
+import { Tokens } from "./tokens.js";
 import { InFlight, RecentTraces } from "./traces.js";
 import { Traffic } from "./traffic.js";
 
@@ -47,6 +51,8 @@ function build() {
   panels.unhealthy = new Unhealthy();
   panels.ips = new AllIps();
   panels.traffic = new Traffic();
+  panels.actions = new Actions();
+  panels.tokens = new Tokens();
   panels.events = new Events();
 }
 

@@ -114,6 +114,7 @@ export class Table {
       found += row.hidden ? 0 : 1;
     }
     if (this.matches) this.matches.textContent = wanted ? `${found} of ${this.rows.size}` : "";
+    this.onSift?.();
     const text = found ? null : this.rows.size ? "Nothing matches the filter." : this.empty;
     if (this.said === text) return; // a button in it keeps the focus
     this.said = text;
