@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { $, button, clock, dollars, h, ms, number, percent, percentage, setText, tag } from "./dom.js";
 import { lead } from "./first_run.js";
+import { offersBar } from "./offer_form.js";
 import { made, Table } from "./table.js";
 import { keepField, toUrl } from "./url.js";
 
@@ -51,6 +52,14 @@ export class Offers {
         ],
       },
     );
+    const rows = this.table;
+    offersBar({
+      table: rows.table,
+      visible: () => rows.visible().filter((offer) => offer.offer_id).map((offer) => ({ id: offer.offer_id })),
+      set onSift(act) {
+        rows.onSift = act;
+      },
+    });
     this.span.addEventListener("input", () => this.load());
     this.table.table.tHead.addEventListener("click", () => this.order());
     $("offers-harm").addEventListener("click", () => this.byHarm());
