@@ -26,6 +26,7 @@ from daemon.nodes.cluster import cluster_of
 from daemon.nodes.listing import NodeEntry
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
+from daemon.trace.batch_queue import WaitingTraces
 
 MINUTE: dict[str, Any] = {
     "clicks": 2,
@@ -33,6 +34,7 @@ MINUTE: dict[str, Any] = {
     "fallbacks": {"deadline": 1},
     "wait_p50_ms": 1.5,
     "wait_p95_ms": None,
+    "background": 0,
     "repeats": 3,
     "previews": 0,
     "fallbacks_by_offer": [],
@@ -161,6 +163,9 @@ class FixedOverview:
         self.now = read_clocks
         self.spool = SimpleNamespace(node_id=uuid4())
         self.report: Any = SimpleNamespace(cluster=lambda: cluster_of(()), nodes=tuple)
+
+    def traces_waiting(self) -> list[WaitingTraces]:
+        return []
 
     def node_entries(self) -> list[NodeEntry]:
         return []
