@@ -222,7 +222,7 @@ def test_the_offers_that_a_filter_shows_are_paused_together_and_the_actions_say_
     answer(page, "yes")
     page.until(lambda: "paused 3 offers: bulk 1, bulk 2, bulk 3" in page.text("#offers-outcome"), "it says what it did")
     assert daemon.do(Serving.psql, "select count(*) from offers where offer_name like 'bulk%' and is_active") == [["0"]]
-    page.until(lambda: any("change offers" in row for row in page.rows("actions")), "the log of actions has it")
+    page.until(lambda: any("is_active: false" in row for row in page.rows("actions")), "the log of actions has it")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
