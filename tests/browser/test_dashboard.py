@@ -111,6 +111,18 @@ def test_the_daemon_filters_traces_and_ips_too(page: Browser) -> None:
     page.until(lambda: sorted(row.split(":")[0] for row in page.rows("ips")) == list(SICK), "the failed ones")
 
 
+def test_a_reload_shows_the_same_filters_and_order(page: Browser, daemon: Watched) -> None:
+    type_into(page, '[data-filters="countries"]', "uk")
+    type_into(page, "#traces-form [name=offer]", "sale")
+    page.find("#countries thead th:first-child .sort").click()
+    page.until(lambda: "countries.order" in page.driver.current_url, "the order is in the URL")
+    page.driver.refresh()
+    page.until(lambda: page.rows("countries"), "the table is filled")
+    assert [row[:2] for row in page.rows("countries")] == ["uk"]
+    page.until(lambda: page.rows("traces") and all("sale" in row for row in page.rows("traces")), "only its traces")
+    assert page.find("#countries thead th:first-child").get_attribute("aria-sort") == "ascending"
+
+
 def test_the_picture_works_by_keyboard_and_opens_an_ip(page: Browser) -> None:
     page.until(lambda: "7 IPs" in page.text("#cells-total"), "the largest pool is shown")
     canvas = page.find("#cells")

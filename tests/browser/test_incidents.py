@@ -111,6 +111,19 @@ def test_a_read_only_token_sees_no_button_that_it_may_not_use(page: Browser, dae
     assert page.run(VISIBLE) == 0
 
 
+def test_a_new_installation_shows_its_first_steps_and_no_green_advice(page: Browser) -> None:
+    page.until(lambda: page.find("#first-run").is_displayed(), "the first steps are there")
+    assert [step.get_attribute("data-done") for step in page.all("#first-run li")] == ["false"] * 3
+    assert len(page.all("#first-run li[aria-current=step]")) == 1
+    assert all(step.find_element("css selector", "code").text for step in page.all("#first-run li"))
+    calm = page.find("#advice-list .calm") if page.all("#advice-list .calm") else None
+    assert calm is None or calm.get_attribute("data-mood") is None
+    page.until(lambda: "No IPs yet" in page.text("#countries"), "an empty table leads on")
+    assert "No IPs yet" in page.text("#picture")
+    page.until(lambda: page.find("#disk").is_displayed() and page.rows("disk-tables"), "the disk is shown")
+    check_all(page)
+
+
 def test_a_daemon_that_does_not_answer_is_said_across_the_page_and_the_page_comes_back_by_itself(
     page: Browser, gate: Gate
 ) -> None:

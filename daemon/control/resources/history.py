@@ -16,6 +16,8 @@ from daemon.control.resources.nodes import chosen_node
 from daemon.errors import DatabaseUnavailable
 from daemon.nodes.listing import NodeEntry
 
+SLACK_S = 10.0  # between a client's clock and this one
+
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
@@ -130,15 +132,18 @@ def _in_memory(here: ControlContext, span: Span, entry: NodeEntry | None) -> tup
 
 
 async def _in_range(here: ControlContext, wanted: Range, entry: NodeEntry | None) -> tuple[float, Series]:
-    """From memory, if it has the whole range or only it can have the figures; else with the recorded minutes."""
+    """From memory, unless PostgreSQL has minutes of the range from before the daemon's start or the last day."""
     now_s = here.overview.now().wall_s
     began_s, day = _in_memory(here, "day", entry)
+    is_fine = wanted.since_s > now_s - MINUTES["hour"] * MINUTE_S - SLACK_S
+    memory = cut(_in_memory(here, "hour", entry)[1] if is_fine else day, wanted)
     oldest_s = max(began_s, now_s - (DAY_MINUTES - 1) * MINUTE_S)
-    if wanted.since_s >= oldest_s or entry is not None:
-        is_fine = wanted.since_s > now_s - MINUTES["hour"] * MINUTE_S
-        return began_s, cut(_in_memory(here, "hour", entry)[1] if is_fine else day, wanted)
+    if entry is not None or wanted.since_s >= oldest_s:
+        return began_s, memory
     try:
         rows = await here.database.fetch("click_history", wanted.since_s, wanted.until_s, wanted.step_s)
     except DatabaseUnavailable:
-        return began_s, cut(day, wanted)
-    return min(began_s, rows[0]["began_s"] if rows else began_s), joined(wanted, rows, day)
+        return began_s, memory
+    if not rows or rows[0]["at"] >= oldest_s - MINUTE_S:
+        return began_s, memory
+    return min(began_s, rows[0]["began_s"]), joined(wanted, rows, day)

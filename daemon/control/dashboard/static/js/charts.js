@@ -9,6 +9,7 @@ const EVERY_LONG_MS = 30000; // for more than an hour
 const EVERY_DAYS_MS = 120000;
 const HEIGHT = 170;
 const DASHES = [[], [6, 3], [2, 3], [10, 4], [8, 3, 2, 3], [4, 4]];
+const RATES = [["All", "s1", true], ["Resolved", "s3"], ["Fallbacks", "s2"]];
 const PERCENTS = ["p50", "p95", "p99"];
 const POWERS = [1, 10, 100, 1000, 10000, 100000];
 const DAY_S = 86400;
@@ -93,7 +94,7 @@ export class Charts {
     this.ranges = new Ranges(() => this.refresh());
     const zoomed = (since, until) => this.ranges.zoom(since, until);
     const rate = (value) => number(value, value < 10 ? 1 : 0);
-    this.rate = new Chart("chart-rate", [["All", "s1", true], ["Resolved", "s3"], ["Fallbacks", "s2"]], zoomed, { value: rate });
+    this.rate = new Chart("chart-rate", RATES, zoomed, { value: rate });
     this.fallbacks = new Chart("chart-fallbacks", [], zoomed, { value: rate });
     const times = [["p50", "s1"], ["p95", "s4"], ["p99", "s5"]];
     this.wait = new Chart("chart-wait", times, zoomed, { value: ms, log: true });
@@ -133,7 +134,10 @@ export class Charts {
     const fell = found.resolved.map((_, bucket) => sum(Object.values(fallbacks).map((counts) => counts[bucket])));
     const all = found.resolved.map((n, bucket) => n + fell[bucket] + found.left[bucket]);
     const perSecond = (counts) => known(smoothed(counts, step).map((n) => n / step));
-    this.rate.show([at, perSecond(all), perSecond(found.resolved), perSecond(fell)]);
+    const behind = found.background ?? [];
+    const curves = [perSecond(all), perSecond(found.resolved), perSecond(fell)];
+    if (sum(behind)) this.rate.show([at, ...curves, perSecond(behind)], [...RATES, ["In the background", "s5"]]);
+    else this.rate.show([at, ...curves], RATES);
     const palette = ["s2", "s4", "s3", "s5", "s1", "s6"];
     const lines = reasons.map(([reason], index) => [words(reason), palette[index % palette.length]]);
     const perMinute = (counts) => known(smoothed(counts, step).map((n) => (n * 60) / step));

@@ -29,6 +29,8 @@ export class Overview {
     const mood = share > 0.5 ? "bad" : share > 0.1 ? "warn" : "";
     const [failed, total] = [sum(countries, (c) => c.failed), sum(countries, (c) => c.total)];
     figure("f-clicks", number(minute.clicks));
+    const beside = [[minute.background, "in the background"], [minute.repeats, "repeats"], [minute.previews, "previews"]];
+    setText($("f-beside"), beside.filter(([n]) => n).map(([n, name]) => `+ ${number(n)} ${name}`).join(", "));
     figure("f-resolved", percent(minute.resolved, minute.clicks), mood);
     figure("f-fallbacks", number(fell), mood);
     figure("f-p50", ms(minute.wait_p50_ms), minute.wait_p50_ms > deadline * 500 ? "warn" : "");
@@ -96,7 +98,8 @@ export class Events {
       if (value && typeof value === "object") return Object.entries(value).map(([name, inner]) => `${name} ${text(inner)}`).join(", ");
       return String(value);
     };
-    const facts = (event) => event.facts.sentence ?? Object.entries(event.facts).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)}: ${text(value)}`).join("; ");
+    const inner = (name, value) => (name === "exception" ? String(value).trim().split("\n").at(-1) : text(value)); // the log has the traceback
+    const facts = (event) => event.facts.sentence ?? Object.entries(event.facts).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)}: ${inner(name, value)}`).join("; ");
     this.table = new Table(
       "events",
       [(event) => clock(event.at), (event) => made(event.level, () => tag(event.level)), (event) => (event.times ? `${words(event.event)}, ${event.times + 1} times` : words(event.event)), facts],
