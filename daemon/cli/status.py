@@ -75,9 +75,10 @@ def status(
 
     --json: countries, active_traces, last_minute, traffic_today by provider, disk,
     advice, first_run (the first steps of a new installation, or null),
-    traces_waiting (why those of tracepool trace wait), nodes and, from a daemon that runs here, its queues with their limits,
-    its journal and its own part of the figures in "node"; "daemon" is "running",
-    "elsewhere" (only other nodes run) or null.
+    traces_waiting (why those of tracepool trace wait), nodes and, from a daemon
+    that runs here, its queues with their limits, its journal and its own part of the
+    figures in "node"; "daemon" is "running", "elsewhere" (only other nodes run) or
+    null.
 
         tracepool status
         tracepool status --watch
