@@ -154,7 +154,7 @@ async def apply_end(conn: Connection, entries: str) -> None:
 
 
 async def claimed(rows: Rows, node_id: UUID, *running: UUID, most: int = 100) -> list[UUID]:
-    found = await rows.database.fetch("next_batch_traces", "us", node_id, list(running), 9, most)
+    found = await rows.database.fetch("next_batch_traces", "us", node_id, list(running), 1, 9, False, most)
     return [row["request_id"] for row in found]
 
 
