@@ -64,7 +64,7 @@ async def test_of_many_nodes_one_does_the_round_of_an_interval(postgres: Postgre
         seconds = await rows.sql("select extract(epoch from recorded_at)::float8 as at from ip_pool_statistics")
         assert set(Counter(int(row["at"]) for row in seconds).values()) == {1}
         claims = await rows.sql("select name, count(*) from rounds group by 1 order by 1")
-        assert [row["name"] for row in claims] == ["round", "statistics"]
+        assert [row["name"] for row in claims] == ["retention", "round", "statistics"]
 
 
 async def test_a_node_that_dies_in_its_round_costs_one_round(postgres: PostgresServer) -> None:
