@@ -117,6 +117,7 @@ export class Form {
     } catch (trouble) {
       if (!(trouble instanceof ApiError)) throw trouble;
       this.complain(trouble.errors, trouble.status ? trouble.message : LOST);
+      if (trouble.status === 401) this.suspend();
     } finally {
       this.busy = false;
       this.form.removeAttribute("aria-busy");
@@ -124,6 +125,20 @@ export class Form {
       this.refocus?.();
       this.refocus = null;
     }
+  }
+
+  /** Makes way for the form that asks for a token, and comes back with its input. */
+  suspend() {
+    this.refocus = null;
+    this.dialog.close();
+    const back = () => {
+      this.dialog.showModal();
+      this.complain([], "You are signed in again, and nothing was changed. Your input is still here: try again.");
+      this.refocus?.();
+      this.refocus = null;
+    };
+    document.addEventListener("admitted", back, { once: true });
+    signInAgain();
   }
 
   /** Puts each sentence at its field, and the focus into the first wrong field. `text`: if no field has the fault. */
@@ -165,33 +180,39 @@ export async function change(id, { title, text, yes, act, done }) {
     outcome(id, done(await act()));
   } catch (trouble) {
     if (!(trouble instanceof ApiError)) throw trouble;
+    if (trouble.status === 401) signInAgain();
     outcome(id, trouble.status ? trouble.message : "The daemon does not answer: it is not known whether this was done.", "bad");
   } finally {
     running.delete(id);
   }
 }
 
-/** Buttons above a table that act on the rows which its filter shows. `actions`: [[word, act]]. */
+/** Buttons above a table that act on the rows which its filter shows. `actions`: [[word, act(keys)]]; `key`: of an item, for the request; null: it cannot be changed. */
 export class BulkBar {
-  constructor(table, noun, actions) {
-    Object.assign(this, { table, noun, text: "" });
+  constructor(table, noun, key, actions) {
+    Object.assign(this, { table, noun, key, text: "" });
     this.words = h("span");
-    const buttons = actions.map(([word, act]) => button(word, act));
+    const buttons = actions.map(([word, act]) => button(word, () => act(this.keys())));
     this.element = h("div", { class: "tools bulk", role: "group", "data-needs": "write", "aria-label": `Change the ${noun} that the filter shows` }, this.words, ...buttons);
     table.table.closest(".scroll").before(this.element);
     table.onSift = () => this.count(this.text);
     this.count("");
   }
 
+  keys() {
+    return this.table.visible().map(this.key).filter((key) => key !== null);
+  }
+
   /** `text`: what the buttons act on, if that is not what the table shows. */
   count(text) {
     this.text = text;
-    const n = this.table.visible().length;
+    const n = this.keys().length;
     setText(this.words, text || `The ${number(n)} ${n === 1 ? this.noun.replace(/s$/, "") : this.noun} shown:`);
     this.element.hidden = n === 0;
   }
 }
 
+const signInAgain = () => document.dispatchEvent(new CustomEvent("unauthorized"));
 export const changed = (what) => document.dispatchEvent(new CustomEvent("changed", { detail: what }));
 export const onChanged = (what, act) => document.addEventListener("changed", ({ detail }) => detail === what && act());
 

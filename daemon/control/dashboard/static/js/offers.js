@@ -52,14 +52,7 @@ export class Offers {
         ],
       },
     );
-    const rows = this.table;
-    offersBar({
-      table: rows.table,
-      visible: () => rows.visible().filter((offer) => offer.offer_id).map((offer) => ({ id: offer.offer_id })),
-      set onSift(act) {
-        rows.onSift = act;
-      },
-    });
+    offersBar(this.table, (offer) => (["active", "paused", "broken"].includes(offer.state) ? offer.offer_id : null));
     this.span.addEventListener("input", () => this.load());
     this.table.table.tHead.addEventListener("click", () => this.order());
     $("offers-harm").addEventListener("click", () => this.byHarm());
