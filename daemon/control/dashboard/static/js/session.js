@@ -15,7 +15,7 @@ export async function signedIn(connection) {
     } catch (trouble) {
       if (trouble.status === 401) await ask(connection);
       else {
-        connection.lost(trouble.message);
+        connection.lost(trouble.message, trouble.status > 0);
         await connection.pause();
       }
     }
