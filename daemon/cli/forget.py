@@ -10,6 +10,7 @@ from daemon.cli.session import ConfigFile, commander, flag, settings_of, with_da
 from daemon.control.forget import Request, find, forget, request_of
 from daemon.errors import BadInput
 from daemon.journal.forgetting import Found
+from daemon.settings.model import Settings
 
 
 def forget_person(
@@ -45,8 +46,16 @@ def forget_person(
     found = with_database(settings, lambda database: forget(database, request, commander()))
     say(f"forgotten: {_counts(found)}")
     say("entries that arrive within 30 days are blanked too; logs, exports and backups are not reached")
-    if request.kind == "visitor" and request.network not in (None, request.value):
-        say(f"clicks kept with the network alone stay, as it is not one person's: --visitor {request.network}")
+    if request.network not in (None, request.value):
+        _say_rest(request_of(request.network, None), settings)
+
+
+def _say_rest(network: Request, settings: Settings) -> None:
+    """Clicks that were kept with their truncated address are those of up to 256 addresses."""
+    hits = len(with_database(settings, lambda database: find(database, network)).hits)
+    if hits:
+        say(f"{hits} more have only the network {network.value}, which is not one person's: they stay")
+        say(f"    next: tracepool forget --visitor {network.value}")
 
 
 def _ask(request: Request, found: Found) -> None:

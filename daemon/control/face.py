@@ -80,12 +80,17 @@ class _App(QuartTrio):
             with trio.move_on_after(answer_s):
                 return await super().dispatch_request(request_context)
         except trio.Cancelled:
-            if request.method not in SAFE_METHODS and "principal" in g:
-                note_change(interrupted="the client left, or the daemon stopped: the change may have been made")
-                await _record_change(self._record)
+            await self._interrupted("the client left, or the daemon stopped")
             raise
         log.error("handler_too_slow", path=request.path[:200], answer_s=answer_s)
+        await self._interrupted(f"no answer within {answer_s:g} s")
         raise ProblemRaised(503, f"no answer within {answer_s:g} s: see the log")
+
+    async def _interrupted(self, why: str) -> None:
+        """Records what a handler may have changed before it was cancelled."""
+        if request.method not in SAFE_METHODS and "principal" in g:
+            note_change(interrupted=f"{why}: the change may have been made")
+            await _record_change(self._record)
 
 
 def control_app(

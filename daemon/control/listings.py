@@ -15,6 +15,7 @@ from daemon.click.repeats import CLICK_ID_CHARACTERS_MAX
 from daemon.database.failures import REFUSALS
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
+from daemon.web.privacy import truncated_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ HITS = Listing(
         "kind": "h.kind = {}::text",
         "reason": "h.reason = {}::text",
         "countries": "lower(btrim(h.country)) = any({}::text[])",
-        "visitor": "h.visitor_address = {}::text",
+        "visitor": "h.visitor_address = any({}::text[])",
         "click_id": f"h.click_id = left({{}}::text, {CLICK_ID_CHARACTERS_MAX})",
     },
 )
@@ -236,9 +237,14 @@ def conditions_of(listing: Listing, filters: Mapping[str, Any]) -> tuple[list[st
     arguments: list[Any] = []
     for name, value in filters.items():
         if value is not None:
-            arguments.append(value)
+            arguments.append(visitor_texts(value) if name == "visitor" else value)
             conditions.append(listing.filters[name].format(f"${len(arguments)}"))
     return conditions, arguments
+
+
+def visitor_texts(visitor: str) -> list[str]:
+    """The address as rows have it, and its network, which rows have if privacy.visitor_address is truncated."""
+    return list(dict.fromkeys((visitor, truncated_address(visitor) or visitor)))
 
 
 async def read_one(conn: Connection, listing: Listing, row_id: object) -> dict[str, Any] | None:

@@ -144,12 +144,12 @@ class Spool:
         self._count_refused()
         self._files.look()
 
-    def _checkpoint(self, written_bytes: int) -> None:
+    def _checkpoint(self, written_bytes: int, mode: str = "passive") -> None:
         """Moves the WAL's pages to the database now and then. SQLite's own checkpoints would hide foreign writes."""
         self._wal_pages += PAGES_OF_COMMIT + written_bytes // PAGE_BYTES
         if self._wal_pages >= WAL_PAGES_MAX:
             with suppress(sqlite3.Error):  # what is committed stays in the WAL
-                self._writer.execute("pragma wal_checkpoint(passive)").fetchall()
+                self._writer.execute(f"pragma wal_checkpoint({mode})").fetchall()
             self._wal_pages = 0
             self._files.look()
 
@@ -186,13 +186,13 @@ class Spool:
         self._recent.add(rows, done.lastrowid or 0, self.applied_seq)
 
     @contextmanager
-    def _transaction(self, written_bytes: int = 0) -> Iterator[None]:
+    def _transaction(self, written_bytes: int = 0, checkpoint: str = "passive") -> Iterator[None]:
         with self._one_at_a_time:
             self._keep_files()
             self._writer.execute("begin immediate")
             with self._writer:  # which ends it
                 yield
-            self._checkpoint(written_bytes)
+            self._checkpoint(written_bytes, checkpoint)
 
     def bytes_used(self) -> int:
         """The size of the pages in use."""
@@ -274,7 +274,7 @@ class Spool:
 
     def replace(self, table: str, bodies: Mapping[int, str]) -> None:
         """Gives entries of the table, `entries` or `refused`, other bodies; the old ones are overwritten."""
-        with self._transaction(WAL_PAGES_MAX * PAGE_BYTES):  # so that a checkpoint follows
+        with self._transaction(WAL_PAGES_MAX * PAGE_BYTES, "truncate"):  # a checkpoint follows, which empties the WAL
             self._writer.execute("pragma secure_delete = on")
             rows = [(body, seq) for seq, body in bodies.items()]
             self._writer.executemany(f"update {table} set body = ? where seq = ?", rows)  # noqa: S608

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from daemon.countries import nearest, no_country
 from daemon.maintenance.figures import Advice, Figures, OddCountry, Severity, names
 
+QUOTE = '"'
+UNFIT = frozenset('"$`\\!')
+"""What a shell reads between double quotes."""
+
 
 def country_unknown(f: Figures) -> Iterator[Advice]:
     for odd in f.evidence.odd_countries:
@@ -31,10 +35,18 @@ def _where(odd: OddCountry) -> str:
 
 
 def _remedy(odd: OddCountry) -> str:
-    near = next(iter(nearest(odd.country)), "COUNTRY")
+    """A command that corrects all of these rows at once."""
+    odd_text = "'" + odd.country.replace("'", "''") + "'"
+    near = next((f"'{key}'" for key in nearest(odd.country)), "'COUNTRY'")
+    statements = []
     if odd.offers:
-        return f"tracepool offers update {shlex.quote(odd.offers[0])} --country {near}"
-    quoted = odd.country.replace("'", "''")
-    where = f"where lower(btrim(country)) = '{quoted}'"
-    change = f"update ip_rotation_pool set country = '{near}' {where}"  # noqa: S608
-    return f"tracepool psql -c {shlex.quote(change)}"
+        statements.append(
+            f"update offers set countries = array_replace(countries, {odd_text}, {near}), target_country = {near}"  # noqa: S608
+            f" where {odd_text} = any(array_append(countries, lower(btrim(target_country))))"
+        )
+    if odd.ips:
+        statements.append(
+            f"update ip_rotation_pool set country = {near} where lower(btrim(country)) = {odd_text}"  # noqa: S608
+        )
+    text = "; ".join(statements)
+    return f"tracepool psql -c {shlex.quote(text) if UNFIT.intersection(text) else QUOTE + text + QUOTE}"

@@ -27,7 +27,7 @@ VALUE_TRACK = frozenset(
         *("campaign", "adgroup", "adid", "bidmatchtype", "orderitemid", "querystring", "param3"),  # Microsoft's own
     }
 )
-_KNOWN = (*CLICK_IDS, *UTM, *sorted(VALUE_TRACK | FINAL_URL), "request_id", "offer")
+_KNOWN = (*CLICK_IDS, *UTM, *sorted(VALUE_TRACK | FINAL_URL), "request_id", "offer", "country")
 NEAR = 0.78  # of difflib: one letter of five
 
 

@@ -13,8 +13,8 @@ from daemon.web.query import OFFER
 
 REQUEST_ID, COUNTRY = "request_id", "country"
 
-# No UUID in braces: {F2504E04-4F89-…}.
-NAME = r"(?![0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-)[A-Za-z_][A-Za-z0-9_.-]{0,63}"
+_UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-")  # the beginning, as in {F2504E04-4F89-…}, which is no macro
+NAME = rf"(?!{_UUID.pattern})[A-Za-z_][A-Za-z0-9_.-]{{0,63}}"
 
 _OPEN, _CLOSE = r"(?:\{|%7[Bb])", r"(?:\}|%7[Dd])"
 _FORM = re.compile(rf"(?:\$|%24)?(?:({_OPEN}{_OPEN})|{_OPEN})({NAME})(?(1){_CLOSE}{_CLOSE}|{_CLOSE})")
@@ -23,6 +23,7 @@ _WORD = r"[A-Za-z_][A-Za-z0-9_.-]{0,63}"
 # What other systems write for a macro, where a value stands.
 _LITERAL = re.compile(
     rf"{_OPEN}{_BLANK}(?P<braces>[^{{}}\s\"'%]{{1,64}}){_BLANK}{_CLOSE}"
+    rf"|{_OPEN}(?P<unclosed>{_WORD})(?=[&#;]|$)|(?<=[=/])(?P<unopened>{_WORD}){_CLOSE}(?=[&#;]|$)"
     rf"|(?:%25)+7[Bb](?P<twice>{_WORD})(?:%25)+7[Dd]"
     rf"|(?<=[=/,:;|_-])(?:(?:\[|%5[Bb])(?P<brackets>{_WORD})(?:\]|%5[Dd])|(?:<|%3[Cc])(?P<angles>{_WORD})(?:>|%3[Ee])"
     rf"|%%(?P<percents>{_WORD})%%|__(?P<lines>[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)__|\$(?P<dollar>{_WORD})"
@@ -75,14 +76,17 @@ def _literals(url: str) -> Iterator[Meaning]:
     """Of each notation that looks like a macro of another system."""
     found = {match[0]: match for match in _LITERAL.finditer(_FORM.sub("", url))}
     for form, match in found.items():
-        word = re.match(_WORD, next(filter(None, (match[group] for group in _GROUPS)), ""))
+        inside = next(filter(None, (match[group] for group in _GROUPS)), "")
+        if _UUID.match(inside):
+            continue
+        word = re.match(_WORD, inside)
         instead = f"; the macro is written {{{word[0]}}}" if word else ""
         if word and (word[0].lower() in FINAL_URL or is_filled_by_network(word[0])):
             instead = "; only in its own link does the ad network fill it"
         yield Meaning(f"{form} is no macro: it is sent literally, as it stands, with each click{instead}", warns=True)
 
 
-_GROUPS = ("braces", "twice", "brackets", "angles", "percents", "lines", "dollar", "marked")
+_GROUPS = ("braces", "unclosed", "unopened", "twice", "brackets", "angles", "percents", "lines", "dollar", "marked")
 
 
 def _meaning(name: str, own: Collection[str]) -> tuple[str, bool]:
@@ -93,4 +97,5 @@ def _meaning(name: str, own: Collection[str]) -> tuple[str, bool]:
     if name.lower() == COUNTRY:
         return "the click's parameter country, else the code of the country whose IPs trace it, such as GB", False
     more, warns = remark(name, own)
-    return f"the click's parameter {name}; nothing where a click has none{'; ' if more else ''}{more}", warns
+    case = "" if name.islower() else ", in any upper and lower case"
+    return f"the click's parameter {name}{case}; nothing where a click has none{'; ' if more else ''}{more}", warns

@@ -103,6 +103,11 @@ def macro_url(url: str) -> tuple[str, str]:
     Raises BadInput as `http_url` does, and for a macro before the path.
     """
     url = as_macros(url)
+    if found := _MACRO.match(url):
+        raise BadInput(
+            f"{quoted(url)} begins with the macro {found[0]}: write the address itself, as in https://ads.example/click;"
+            " an ad network fills such a macro in its own link only"
+        )
     safe, host = http_url(url)
     if _MACRO.search(url) and safe != url:  # `http_url` may have escaped the braces
         safe = _mended_around_macros(url)

@@ -159,11 +159,13 @@ def read_ips(
     return replace(found, rows=rows, lines=lines, repeated=tuple(repeated))
 
 
-def generated_ips(prefix: str | None, count: int, port: str, country: str, provider: str) -> Iterator[NewIP]:
+def generated_ips(
+    prefix: str | None, count: int, port: str, country: str, provider: str, count_max: int = GENERATED_MAX
+) -> Iterator[NewIP]:
     """`prefix`1 to `prefix``count`. Raises BadInput for values that would be refused in a file."""
     prefix = f"{provider.strip()}-{country.strip()}-" if prefix is None else prefix
-    if not 1 <= count <= GENERATED_MAX:
-        raise BadInput(f"count must be 1 to {GENERATED_MAX}, not {count}", field="count")
+    if not 1 <= count <= count_max:
+        raise BadInput(f"count must be 1 to {count_max}, not {count}", field="count")
     fields = {"ip_port": port, "country": country, "provider": provider}
     for name in ("country", "provider"):
         filled_text_in(fields, name, WORD_CHARACTERS_MAX)

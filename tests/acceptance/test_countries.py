@@ -100,6 +100,8 @@ async def rows_have_the_country(daemon: Serving) -> None:
     await until(shipped, "the rows are shipped", PATIENCE_S)
     report = control_request(daemon, "/api/reports?by=country").json()["items"]
     assert {group["country"] for group in report} == set(PROXIES)
+    for path in ("/api/offers?country=gb", "/api/hits?country=GBR"):
+        assert {row["offer_name"] for row in control_request(daemon, path).json()["items"]} == {"world"}
     assert {line["country_by"] for line in daemon.log("click") if "country_by" in line} == {
         *("first", "parameter", "header", "file")
     }

@@ -204,6 +204,27 @@ def test_what_a_filter_shows_is_retired_after_a_question_with_the_count(page: Br
     assert found == [["1"]]
 
 
+def test_the_offers_that_a_filter_shows_are_paused_together_and_the_actions_say_so(
+    page: Browser, daemon: Watched
+) -> None:
+    daemon.do(
+        Serving.psql,
+        f"insert into offers (offer_name, final_url) select 'bulk ' || n, '{URL}' from generate_series(1, 3) n",
+    )
+    page.until(lambda: sum("bulk" in row for row in page.rows("offers")) == 3, "the offers are listed")
+    page.run(
+        "const f = document.querySelector('[data-filters=offers]'); f.value = 'bulk';"
+        "f.dispatchEvent(new Event('input', {bubbles: true}))"
+    )
+    assert "The 3 offers shown:" in page.text("#offers-panel .bulk")
+    page.all("#offers-panel .bulk button")[0].send_keys(Keys.ENTER)
+    page.until(lambda: page.text("#question-title") == "Pause 3 offers?", "it asks with the count")
+    answer(page, "yes")
+    page.until(lambda: "paused 3 offers: bulk 1, bulk 2, bulk 3" in page.text("#offers-outcome"), "it says what it did")
+    assert daemon.do(Serving.psql, "select count(*) from offers where offer_name like 'bulk%' and is_active") == [["0"]]
+    page.until(lambda: any("is_active: false" in row for row in page.rows("actions")), "the log of actions has it")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1600])
 def test_forms_fit_and_axe_finds_nothing_serious(page: Browser, width: int, scheme: str) -> None:

@@ -110,6 +110,7 @@ def test_a_thousand_offers_are_one_table_with_one_filter(page: Browser, daemon: 
     page.until(lambda: len(page.rows("offers")) > 1_000, "they are listed")
     type_into(page, '[data-filters="offers"]', "many-777")
     assert names(page) == ["many-777"]
+    assert "The 1 offer shown" in page.text("#offers-panel .bulk")
     daemon.do(Serving.psql, "delete from offers where offer_name like 'many-%'")
     type_into(page, '[data-filters="offers"]', "")
     page.until(lambda: len(page.rows("offers")) < 20, "they are gone")

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import trio
 
+from daemon.maintenance.rounds import Report
 from tests.fakes.overviews import fake_overview
 from tests.integration.commands import Commands
 from tests.integration.control_faces import Served, control_face, row_of
 from tests.integration.databases import PostgresServer, fresh_database
+from tests.support.waiting import PATIENCE_S
 
 URL = "https://ads.example/c"
 PASSWORD = "hunter2-of-the-proxy"
@@ -78,6 +81,30 @@ async def test_without_tokens_a_change_was_made_by_the_open_face(postgres: Postg
         assert (await served.ask("/api/ips/reset", "POST", json={})).status_code == 200
         [action] = (await served.ask("/api/actions")).json()["items"]
         assert (action["who"], action["what"], action["detail"]) == ("open", "reset ips", {"reset": 0})
+
+
+async def test_a_change_whose_client_left_is_logged_too(postgres: PostgresServer) -> None:
+    begun = trio.Event()
+
+    async def endless() -> Report:
+        begun.set()
+        await trio.sleep_forever()
+
+    async with (
+        fresh_database(postgres) as rows,
+        control_face(database=rows.database, overview=fake_overview(), maintenance=endless) as served,
+    ):
+        port = int(served.url.rpartition(":")[2])
+        async with await trio.open_tcp_stream("127.0.0.1", port) as client:
+            await client.send_all(b"POST /api/maintenance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+            await begun.wait()
+        found: list[dict[str, Any]] = []
+        with trio.fail_after(PATIENCE_S):
+            while not found:
+                found = (await served.ask("/api/actions")).json()["items"]
+        [action] = found
+        assert (action["who"], action["what"]) == ("open", "run maintenance")
+        assert "may have been made" in action["detail"]["interrupted"]
 
 
 @pytest.fixture

@@ -159,6 +159,7 @@ async def test_a_file_of_ips_is_read_as_by_the_command(postgres: PostgresServer,
             "notes": None,
         }  # fmt: skip
         assert (await served.ask(f"{path}&strikt=true", "POST", content=content)).status_code == 400
+        assert (await served.ask(path, "POST")).status_code == 400
         broken = await served.ask(path, "POST", content=b"ip_address,colour\n192.0.2.9,red\n")
         assert broken.status_code == 400
         assert "unknown column 'colour'" in broken.json()["detail"]
@@ -175,6 +176,8 @@ async def test_sessions_are_numbered_as_by_the_command(postgres: PostgresServer)
         assert (again.json()["added"], again.json()["skipped"]) == (1, 3)
         assert list(await fields_of(served, "/api/ips/generate", "POST", {"count": 2, "prefix": "a b"})) == ["prefix"]
         assert list(await fields_of(served, "/api/ips/generate", "POST", {"count": 2, "port": "0"})) == ["port"]
+        many = await fields_of(served, "/api/ips/generate", "POST", {"count": 10_001})
+        assert many == {"count": "count must be 1 to 10000, not 10001"}
 
 
 async def test_a_check_needs_a_url_that_is_set(postgres: PostgresServer) -> None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import structlog
 import trio
 
 from daemon.database.postgres import Connection
@@ -100,12 +101,18 @@ async def test_a_given_row_is_adopted_by_its_new_owner_and_a_row_of_another_owne
         lease = await daemon.lease("us")
         await give(daemon.rows, lease.address, "gen_random_uuid()")
         assert not daemon.ips("us")[0].leaving, "the announcement is another node's"
-        await daemon.rows.sql("select pg_notify('tracepool_ips', 'whatever')")  # all rows are compared
-        await until(lambda: daemon.statuses("us")[lease.address] == "locked" and daemon.ips("us")[0].leaving)
+        with structlog.testing.capture_logs() as logs:
+            await daemon.rows.sql("select pg_notify('tracepool_ips', 'whatever')")  # all rows are compared
+            await until(lambda: daemon.statuses("us")[lease.address] == "locked" and daemon.ips("us")[0].leaving)
+            await until(lambda: any(line["event"] == "ips_given" for line in logs))
+            await daemon.rows.sql(f"delete from ip_rotation_pool where node_id = {HERE} and ip_address = 'ip-3'")
+            await until(lambda: any(line["event"] == "ips_removed" for line in logs))
+        gone = [(line["event"], line["countries"]) for line in logs if line["event"] in ("ips_given", "ips_removed")]
+        assert gone == [("ips_given", {"us": 1}), ("ips_removed", {"us": 1})], "nobody removed the given one"
         await daemon.release(lease)
-        await until(lambda: daemon.counts("us").total == 2)
+        await until(lambda: daemon.counts("us").total == 1)
         await give(daemon.rows, lease.address, HERE)
-        await until(lambda: daemon.counts("us").total == 3)
+        await until(lambda: daemon.counts("us").total == 2)
         assert daemon.statuses("us")[lease.address] == "cooldown", "its rest here goes on"
 
 

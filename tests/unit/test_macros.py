@@ -114,6 +114,12 @@ def test_a_macro_in_scheme_or_port_makes_no_url(url: str) -> None:
         tracking_url(url, allow_private=False)
 
 
+def test_a_template_of_an_ad_network_is_no_tracking_url() -> None:
+    for url in ("{lpurl}?a=1", "%7Bunescapedlpurl%7D", "{{lpurl}}"):
+        with pytest.raises(BadInput, match="write the address itself"):
+            tracking_url(url, allow_private=False)
+
+
 def test_a_private_host_is_refused_beside_macros_as_well() -> None:
     with pytest.raises(BadInput, match="loopback"):
         tracking_url("http://127.0.0.1/{a}", allow_private=False)
@@ -224,7 +230,9 @@ def test_a_macro_of_another_system_is_reported_as_literal(form: str) -> None:
 @pytest.mark.parametrize(
     ("form", "words", "warns"),
     [
-        ("{GCLID}", "the click's parameter GCLID", False),
+        ("{GCLID}", "the click's parameter GCLID, in any upper and lower case; nothing", False),
+        ("{gclid", "{gclid is no macro: it is sent literally, as it stands, with each click; the macro is", True),
+        ("gclid%7D", "gclid%7D is no macro: it is sent literally, as it stands, with each click; the macro is", True),
         ("{utm_source}", "the click's parameter utm_source", False),
         ("%7Bkeyword%7D", "that link must say keyword={keyword}", False),
         ("{_season}", "that link must say _season={_season}", False),
@@ -253,6 +261,19 @@ def test_every_url_of_an_offer_is_read_and_each_sentence_is_said_once() -> None:
     assert list(meanings_in({"final_url": None, "tracking_urls": None})) == []
 
 
-@pytest.mark.parametrize("query", ["a[b]=c&ids[]=1", "x=%20", "price=$5", "j={}", "a=b#top", "x=%C3%A9", "__a__=1"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "a[b]=c&ids[]=1",
+        "x=%20",
+        "price=$5",
+        "j={}",
+        "a=b#top",
+        "x=%C3%A9",
+        "__a__=1",
+        "q=a%7Db",
+        "id={F2504E04-4F89-11D3-9A0C-0305E82C3301}",
+    ],
+)
 def test_an_ordinary_url_has_no_macro(query: str) -> None:
     assert not list(meanings([f"https://ads.example/c?{query}"]))

@@ -125,6 +125,17 @@ def test_known_ips_tried_exit_address_and_cost_are_shown() -> None:
     assert "  landed     in 1.30 s for 6.1 KB ($0.000018): https://shop.example/?cid=7&gclid=old" in lines
 
 
+def test_the_country_is_shown_where_there_was_a_choice_or_no_ip() -> None:
+    told = {"event": "click", "request_id": REQUEST, "country": "de", "country_by": "header"}
+    by_log = story_of(REQUEST, ROW, {**HIT, "country": "de"}, log(told))
+    assert by_log is not None
+    assert "  country    de: the header click.country_header names it" in list(render_story(by_log))
+    by_row = story_of(REQUEST, None, {**HIT, "country": "de"}, ())
+    assert by_row is not None
+    assert "  country    de" in list(render_story(by_row))
+    assert not [line for line in render_story(story(ROW)) if line.startswith("  country")]
+
+
 def test_a_click_without_an_ip_shows_the_reason() -> None:
     row = {**ROW, "ip_assigned": None, "status": "failed", "final_url": None, "redirect_chain": [], "verdict": None,
            "error_message": "no IP available in us (deadline); the next one in 7 s", "trace_time_ms": None,

@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_request, validate_response
 
-from daemon.control.api import STRICT, Flag, GetContext, Word, note_change
+from daemon.control.api import STRICT, Flag, GetContext, Word, note_change, note_no_change
 from daemon.control.forget import find, forget, request_of
 from daemon.journal.personal import CHARACTERS_MAX
 
@@ -43,7 +43,9 @@ def blueprint(context: GetContext) -> Blueprint:
         request, database = request_of(data.visitor, data.click_id), context().database
         found = await (find(database, request) if data.dry_run else forget(database, request, who=None))
         counts = {"hits": len(found.hits), "traces": len(found.traces)}
-        note_change(request.subject, **counts, **({"dry_run": True} if data.dry_run else {}))
+        if data.dry_run:
+            note_no_change()
+        note_change(request.subject, **counts)
         return Forgotten(**counts)
 
     return routes

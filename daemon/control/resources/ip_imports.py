@@ -28,7 +28,7 @@ from daemon.providers.proxies import DEFAULT_PORT
 
 REFUSED_SHOWN_MAX = 1_000
 SAMPLE_ROWS = 20
-GENERATED_MAX = 100_000  # in one request
+GENERATED_MAX = 10_000  # in one request, whose statement has a time limit
 FIELDS = {"ip_address": "prefix", "ip_port": "port"}  # of rows → of IpsNumbered
 
 
@@ -79,9 +79,12 @@ class FileRead:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class IpsNumbered:
-    """Sessions of a gateway provider to add: `prefix`1 to `prefix``count`; the default prefix is PROVIDER-COUNTRY-."""
+    """Sessions of a gateway provider to add: `prefix`1 to `prefix``count`, at most 10,000 in one request.
 
-    count: Annotated[int, Field(ge=1, le=GENERATED_MAX, strict=True)]
+    The default prefix is PROVIDER-COUNTRY-.
+    """
+
+    count: Annotated[int, Field(strict=True)]
     country: Word = DEFAULT_COUNTRY
     provider: Word = DEFAULT_PROVIDER
     prefix: Word | None = None
@@ -110,6 +113,8 @@ def blueprint(context: GetContext) -> Blueprint:
         """Add the IPs of a file, which is the body, as `tracepool provision import` does, with its messages."""
         here, content = context(), await request.get_data(as_text=False)
         assert isinstance(content, bytes)
+        if not content:
+            raise BadInput("the body is empty: it must be the file")
         defaults = {"country": query_args.country, "provider": query_args.provider}
         read = partial(read_ips, providers=here.settings().providers, defaults=defaults)
         found = await trio.to_thread.run_sync(lambda: read(decoded(content)))
@@ -134,7 +139,7 @@ def blueprint(context: GetContext) -> Blueprint:
     @validate_response(IpsGenerated)
     async def generate_ips(data: IpsNumbered) -> IpsGenerated:
         """Add numbered IPs, for providers that number sessions, as `tracepool provision generate` does."""
-        given = (data.prefix, data.count, data.port, data.country, data.provider)
+        given = (data.prefix, data.count, data.port, data.country, data.provider, GENERATED_MAX)
         try:
             ips = await trio.to_thread.run_sync(lambda: list(generated_ips(*given)))
         except BadInput as e:

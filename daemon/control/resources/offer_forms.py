@@ -125,7 +125,7 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         values = {name: value for name, value in asdict(data.changes).items() if name in named}
         changes, cleared = changes_of(values, allow_private=allow_private)
         changed = await context().database.work(_change_all, data.offers, changes, cleared)
-        note_change(offers=changed[:NAMED_MAX], count=len(changed), changed=sorted(named))
+        note_change(offers=changed[:NAMED_MAX], count=len(changed), to=values)
         return OffersChanged(changed)
 
     @routes.post("/api/offers/remove")

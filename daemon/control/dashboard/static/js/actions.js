@@ -9,7 +9,11 @@ import { keepForm } from "./url.js";
 const LATER_MS = 300; // after a change, and while somebody types
 const PAGE = 50;
 
-const shownValue = (value) => (value === null || value === "" ? "(nothing)" : typeof value === "object" ? JSON.stringify(value) : String(value));
+function shownValue(value) {
+  if (value === null || value === "") return "(nothing)";
+  if (Array.isArray(value) && value.every((item) => typeof item !== "object")) return value.join(", ") || "(nothing)";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
 
 /** The facts of an action as text. Of a changed offer, each value before and after. */
 export function facts(detail) {
@@ -17,6 +21,8 @@ export function facts(detail) {
   for (const [name, value] of Object.entries(detail)) {
     if (name === "changed" && value && !Array.isArray(value) && typeof value === "object") {
       for (const [setting, { from, to }] of Object.entries(value)) parts.push(`${setting}: ${shownValue(from)} → ${shownValue(to)}`);
+    } else if (name === "to" || name === "rows_by_country") {
+      for (const [inner, one] of Object.entries(value)) parts.push(`${inner}: ${shownValue(one)}`);
     } else parts.push(`${words(name)}: ${shownValue(value)}`);
   }
   return parts.join("; ");

@@ -11,6 +11,7 @@ import { keepForm } from "./url.js";
 const AGAIN_MS = 1500; // a burst of clicks loads the list once
 const TYPED_MS = 250;
 const PAGE = 50;
+const RESTS = 20; // how much longer than a load no other one begins by itself
 
 export function outcomeTag({ kind, outcome, reason }) {
   if (kind === "repeat") return tag("repeat", null);
@@ -41,11 +42,11 @@ export class Clicks {
     keepForm(this.form, "find");
     this.form.addEventListener("input", () => {
       clearTimeout(this.typed);
-      this.typed = setTimeout(() => this.load(), TYPED_MS);
+      this.typed = setTimeout(() => this.ask(), TYPED_MS);
     });
     this.form.addEventListener("reset", () => setTimeout(() => this.filter({})));
-    document.addEventListener("zone", () => (this.form.since.value || this.form.until.value) && this.load());
-    $("found-more").addEventListener("click", () => this.load(this.next));
+    document.addEventListener("zone", () => (this.form.since.value || this.form.until.value) && this.ask());
+    $("found-more").addEventListener("click", () => this.ask(this.next));
     this.refused = new Table(
       "refused",
       [
@@ -80,14 +81,21 @@ export class Clicks {
       field.value = values[field.name] ?? (field.name === "sort" ? "-created" : "");
       field.dispatchEvent(new Event("input"));
     }
-    this.load();
+    this.ask();
     if (!Object.keys(values).length) return;
     $("find").scrollIntoView();
     $("find").querySelector(".scroll").focus({ preventScroll: true });
   }
 
-  async load(cursor = null) {
-    if (!cursor) this.loadRefused();
+  /** Loads again, the less often the longer it takes: a filter that few clicks match reads many rows. */
+  load() {
+    if (performance.now() < (this.quietUntil ?? 0)) return;
+    this.ask();
+    this.loadRefused();
+  }
+
+  async ask(cursor = null) {
+    const began = performance.now();
     const filters = Object.fromEntries(new FormData(this.form));
     $("find-reset").hidden = Object.entries(filters).every(([name, value]) => !value || name === "sort");
     for (const name of ["since", "until"]) filters[name] = instant(filters[name]);
@@ -107,6 +115,7 @@ export class Clicks {
       this.next = null;
       this.table.empty = trouble.message;
     }
+    this.quietUntil = performance.now() + RESTS * (performance.now() - began);
     this.table.show(this.items);
     $("found-more").hidden = !this.next;
   }

@@ -171,22 +171,26 @@ export async function change(id, { title, text, yes, act, done }) {
   }
 }
 
-/** Buttons above a table that act on the rows which its filter shows. `actions`: [[word, act]]. */
+/** Buttons above a table that act on the rows which its filter shows. `actions`: [[word, act(keys)]]; `key`: of an item, for the request; null: it cannot be changed. */
 export class BulkBar {
-  constructor(table, noun, actions) {
-    Object.assign(this, { table, noun, text: "" });
+  constructor(table, noun, key, actions) {
+    Object.assign(this, { table, noun, key, text: "" });
     this.words = h("span");
-    const buttons = actions.map(([word, act]) => button(word, act));
+    const buttons = actions.map(([word, act]) => button(word, () => act(this.keys())));
     this.element = h("div", { class: "tools bulk", role: "group", "data-needs": "write", "aria-label": `Change the ${noun} that the filter shows` }, this.words, ...buttons);
     table.table.closest(".scroll").before(this.element);
     table.onSift = () => this.count(this.text);
     this.count("");
   }
 
+  keys() {
+    return this.table.visible().map(this.key).filter((key) => key !== null);
+  }
+
   /** `text`: what the buttons act on, if that is not what the table shows. */
   count(text) {
     this.text = text;
-    const n = this.table.visible().length;
+    const n = this.keys().length;
     setText(this.words, text || `The ${number(n)} ${n === 1 ? this.noun.replace(/s$/, "") : this.noun} shown:`);
     this.element.hidden = n === 0;
   }

@@ -72,7 +72,7 @@ function sessions(country) {
   ];
   const send = async (form, dry) => {
     const [count, ...words] = fields;
-    if (!/^\d{1,9}$/.test(count.text)) return form.complain([{ field: "count", message: `count must be 1 to 100000, not ${count.text || "empty"}` }], "");
+    if (!/^\d{1,9}$/.test(count.text)) return form.complain([{ field: "count", message: `count must be 1 to 10000, not ${count.text || "empty"}` }], "");
     const given = Object.fromEntries(words.filter((field) => field.text).map((field) => [field.name, field.text]));
     const answer = await post("/api/ips/generate", { ...given, count: Number(count.text), dry_run: dry });
     const text = `${dry ? "would add" : "added"} ${number(answer.added)}, skipped ${number(answer.skipped)} (already there): ${answer.first} to ${answer.last}`;

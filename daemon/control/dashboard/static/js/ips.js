@@ -77,7 +77,7 @@ export class AllIps {
       [opener, ipStatus, (ip) => ip.provider, (ip) => number(ip.total_uses), (ip) => number(ip.consecutive_failures), (ip) => ms(ip.avg_response_time_ms), (ip) => when(ip.last_used_at), (ip) => ip.owner ?? "nobody yet"],
       { key: (ip) => ip.id, empty: "No IP matches." },
     );
-    this.bar = new BulkBar(this.table, "IPs", [
+    this.bar = new BulkBar(this.table, "IPs", (ip) => ip.id, [
       ["Reset", () => resetIps("ips-outcome", this.filters())],
       ["Check", async () => checkIps("ips-outcome", await this.ids())],
       ["Retire", () => retireIps("ips-outcome", this.filters())],
@@ -148,11 +148,10 @@ export class Unhealthy {
       ],
       { key: (ip) => ip.id, empty: "Every IP is healthy.", classes: [null, null, null, null, null, "why"] },
     );
-    const ids = () => this.table.visible().map((ip) => ip.id);
-    new BulkBar(this.table, "IPs", [
-      ["Reset", () => resetIps("reset-outcome", { ids: ids() })],
-      ["Check", () => checkIps("reset-outcome", ids())],
-      ["Retire", () => retireIps("reset-outcome", { ids: ids() })],
+    new BulkBar(this.table, "IPs", (ip) => ip.id, [
+      ["Reset", (ids) => resetIps("reset-outcome", { ids })],
+      ["Check", (ids) => checkIps("reset-outcome", ids)],
+      ["Retire", (ids) => retireIps("reset-outcome", { ids })],
     ]);
     onChanged("ips", () => this.load());
   }

@@ -14,7 +14,6 @@ import { Events, Overview } from "./health.js";
 import "./ip_form.js";
 import { AllIps, Unhealthy } from "./ips.js";
 import { Nodes } from "./nodes.js";
-import "./offer_form.js";
 import { Offers } from "./offers.js";
 import { Reports } from "./reports.js";
 import { Search } from "./search.js";

@@ -15,7 +15,7 @@ async function settingsOfOffers() {
 }
 
 /** A value in the notation of an import file, as the API takes it back. */
-export function textOf(value) {
+function textOf(value) {
   if (value === null || value === undefined) return "";
   if (Array.isArray(value)) {
     const words = value.map((item) => (item && typeof item === "object" && typeof item.url === "string" ? `${item.weight ?? 1}:${item.url}` : item));
@@ -67,7 +67,7 @@ async function check(form, body) {
 }
 
 /** Opens the form for a new offer. */
-export async function newOffer() {
+async function newOffer() {
   let all;
   try {
     all = await settingsOfOffers();
@@ -87,7 +87,7 @@ export async function newOffer() {
 }
 
 /** Opens the form of an offer. `key`: its name or its id. */
-export async function editOffer(key) {
+async function editOffer(key) {
   let all, found;
   try {
     [all, found] = [await settingsOfOffers(), await getVersion(`/api/offers/${encodeURIComponent(key)}`)];
@@ -166,7 +166,7 @@ function failed(title, trouble) {
 const offers = (n) => `${number(n)} ${n === 1 ? "offer" : "offers"}`;
 
 /** Pauses offers or serves them again, after a question. `keys`: names or ids. */
-export async function pauseOffers(keys, active) {
+async function pauseOffers(keys, active) {
   const [word, done] = active ? ["Resume", "serves"] : ["Pause", "paused"];
   const why = active ? "Their clicks are traced again within a second." : "Their clicks go to the offer that takes them, else to the fallback URL, else they get 404.";
   await change(OUTCOME, {
@@ -190,13 +190,12 @@ async function removeOffers(keys) {
   changed("offers");
 }
 
-/** Adds the changes of all offers that the table's filter shows. The rows' keys are names or ids. */
-export function offersBar(table) {
-  const keys = () => table.visible().map((item) => item.id ?? item.offer_name ?? item.offer);
-  return new BulkBar(table, "offers", [
-    ["Pause", () => pauseOffers(keys(), false)],
-    ["Resume", () => pauseOffers(keys(), true)],
-    ["Remove", () => removeOffers(keys())],
+/** Adds the changes of all offers that the table's filter shows. `key`: of an item; null: no offer that exists. */
+export function offersBar(table, key) {
+  return new BulkBar(table, "offers", key, [
+    ["Pause", (keys) => pauseOffers(keys, false)],
+    ["Resume", (keys) => pauseOffers(keys, true)],
+    ["Remove", removeOffers],
   ]);
 }
 

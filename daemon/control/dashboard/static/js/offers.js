@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { $, button, clock, dollars, h, ms, number, percent, percentage, setText, tag } from "./dom.js";
 import { lead } from "./first_run.js";
+import { offersBar } from "./offer_form.js";
 import { made, Table } from "./table.js";
 import { keepField, toUrl } from "./url.js";
 
@@ -51,6 +52,7 @@ export class Offers {
         ],
       },
     );
+    offersBar(this.table, (offer) => (["active", "paused", "broken"].includes(offer.state) ? offer.offer_id : null));
     this.span.addEventListener("input", () => this.load());
     this.table.table.tHead.addEventListener("click", () => this.order());
     $("offers-harm").addEventListener("click", () => this.byHarm());
