@@ -25,7 +25,7 @@ export async function signedIn(connection) {
 function admitted({ name, may_write: mayWrite }) {
   document.documentElement.toggleAttribute("data-may-write", mayWrite);
   $("session").hidden = !token.get();
-  setText($("session-name"), mayWrite ? name : `${name} (read only)`);
+  setText($("session-name"), `${name === "settings" ? "token of the settings" : `token ${name}`}${mayWrite ? "" : " (read only)"}`);
   $("sign-out").onclick = () => {
     token.set(null);
     location.reload();
