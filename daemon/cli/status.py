@@ -74,9 +74,11 @@ def status(
     days it lasts at the growth of the last day.
 
     --json: countries, active_traces, last_minute, traffic_today by provider, disk,
-    advice, nodes and, from a daemon that runs here, its queues with their limits,
-    its journal and its own part of the figures in "node"; "daemon" is "running",
-    "elsewhere" (only other nodes run) or null.
+    advice, first_run (the first steps of a new installation, or null),
+    traces_waiting (why those of tracepool trace wait), nodes and, from a daemon
+    that runs here, its queues with their limits, its journal and its own part of the
+    figures in "node"; "daemon" is "running", "elsewhere" (only other nodes run) or
+    null.
 
         tracepool status
         tracepool status --watch

@@ -222,6 +222,23 @@ def wait(done: Callable[[], bool], wait_s: float, message: str) -> None:
         time.sleep(POLL_S)
 
 
+def limit_log(data: Path) -> None:
+    """Moves the log of a running server to server.log.1 when it is large: the server goes on at the file's start.
+
+    No link is followed, because the directory belongs to the server's account.
+    """
+    log = data.parent / "server.log"
+    with contextlib.suppress(OSError):
+        if log.lstat().st_size <= LOG_BYTES_MAX:
+            return
+        former = log.with_name("server.log.1")
+        with open(os.open(log, os.O_RDWR | os.O_NOFOLLOW), "r+b") as file:
+            former.unlink(missing_ok=True)
+            with open(os.open(former, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept:
+                shutil.copyfileobj(file, kept)
+            file.truncate(0)
+
+
 def failed(what: str, said: str) -> DatabaseSetupFailed:
     """An error with the failed step and advice, and as its note PostgreSQL's own message."""
     error = DatabaseSetupFailed(f"{what} {_advice_on(said)}")

@@ -80,6 +80,7 @@ async def embedded_running(settings: Settings, troubles: Troubles) -> AsyncItera
         nonlocal server
         while True:
             await trio.sleep(WATCH_S)
+            await trio.to_thread.run_sync(cluster.limit_log, server.data_dir)
             if await trio.to_thread.run_sync(cluster.running, server.data_dir) is not None:
                 continue
             log.error("embedded_database_died", effect="it is restarted")

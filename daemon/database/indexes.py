@@ -2,8 +2,7 @@
 
 A migration that builds an index of a large table keeps a daemon from starting, and other nodes from writing rows. So
 these indexes are built by CREATE INDEX CONCURRENTLY, after the start. The node that inserts the row of the present
-minute in the table rounds builds the next one. A build that was killed leaves an invalid index, which is dropped and
-built anew.
+minute in the table rounds builds them. A build that was killed leaves an invalid index: it is dropped and built anew.
 """
 
 import re
@@ -39,7 +38,7 @@ class Index:
     what: str
 
     def create(self, schema: str) -> str:
-        return f"create index concurrently {self.name} on {identifier(schema)}.{self.table} {self.what}"
+        return f"create index concurrently if not exists {self.name} on {identifier(schema)}.{self.table} {self.what}"
 
 
 def indexes_of(script: str) -> tuple[Index, ...]:
@@ -65,7 +64,7 @@ class IndexBuilder:
     async def run(self) -> None:
         while True:
             try:
-                is_complete = await self.build_next()
+                is_complete = await self.build_missing()
             except DatabaseUnavailable as e:
                 self.troubles.note(BUILDING, e, effect="it is built later; clicks go on, some lists are slower")
                 is_complete = False
@@ -73,24 +72,25 @@ class IndexBuilder:
                 self.troubles.over(BUILDING)
             await trio.sleep(LOOK_SELDOM_S if is_complete else LOOK_S)
 
-    async def build_next(self) -> bool:
-        """Builds one missing index, if this node is the one that does. Whether none is missing.
+    async def build_missing(self) -> bool:
+        """Builds the missing indexes, if this node is the one that does. Raises DatabaseUnavailable.
 
-        Raises DatabaseUnavailable.
+        Whether nothing is to be done: none was missing, or this role may not build them.
         """
         names, tables = [index.name for index in self.indexes], [index.table for index in self.indexes]
         states = {row["name"]: row for row in await self.database.fetch("index_states", names, tables)}
         missing = [index for index in self.indexes if not states[index.name]["is_valid"]]
         if not missing or any(states[index.name]["is_being_built"] for index in missing):
             return not missing
-        index = missing[0]
-        if not states[index.name]["is_owned"]:
-            log.warning("index_missing", index=index.name, why="only the owner of the table may build it",
-                        next=f"as the owner: {index.create(self.database.schema)};")  # fmt: skip
+        if not all(states[index.name]["is_owned"] for index in missing):
+            remedy = " ".join(f"{index.create(self.database.schema)};" for index in missing)
+            log.warning("indexes_missing", indexes=[index.name for index in missing],
+                        why="only the owner of the tables may build them", next=f"as the owner: {remedy}")  # fmt: skip
             return True
         [claim] = await self.database.fetch("claim_round", ROUND, CLAIM_S, self.node_id, False)
         if claim["is_mine"]:
-            await self._build(index, is_invalid=states[index.name]["exists"])
+            for index in missing:
+                await self._build(index, is_invalid=states[index.name]["exists"])
         return False
 
     async def _build(self, index: Index, *, is_invalid: bool) -> None:

@@ -14,7 +14,7 @@ import trio
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.maintenance.advisor import Advisor
-from daemon.maintenance.rounds import Report, claim_round, end_own_traces, run_once
+from daemon.maintenance.rounds import Report, claim_round, end_own_traces, remove_due_rows, run_once
 from daemon.pool.directory import PoolDirectory
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
@@ -94,8 +94,10 @@ class Maintenance:
             await self.round(is_scheduled=True)
         else:
             await self._end_overdue()
-            if ended := await end_own_traces(self.database, self.live.current, self.node_id):
-                log.info("maintenance", timed_out_traces=ended, removed_rows={})
+            ended = await end_own_traces(self.database, self.live.current, self.node_id)
+            removed = await remove_due_rows(self.database, self.live.current, self.node_id)
+            if ended or removed:
+                log.info("maintenance", timed_out_traces=ended, removed_rows=removed)
             await self.advisor.refresh()
 
     async def round_now(self) -> Report:

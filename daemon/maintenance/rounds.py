@@ -22,7 +22,7 @@ from daemon.maintenance.retention import BUDGET_S, remove_old_rows
 from daemon.maintenance.storage import TABLES
 from daemon.settings.model import Settings
 
-ROUND, STATISTICS = "round", "statistics"
+ROUND, STATISTICS, RETENTION = "round", "statistics", "retention"
 """The names in the table rounds."""
 UNHEALTHY_NAMED_MAX = 100
 BATCHES_MAX = 200  # in one round; the next round goes on
@@ -109,6 +109,20 @@ async def end_own_traces(database: Database, settings: Settings, node_id: UUID) 
     return await _in_batches(database, "time_out_traces", settings.maintenance.delete_batch_rows, node_id, False)
 
 
+async def remove_due_rows(database: Database, settings: Settings, node_id: UUID | None) -> dict[str, int]:
+    """Removes the rows that are older than their retention; returns their numbers by table.
+
+    `node_id`: this node, if a node does this once in each interval. That is not always the node of the round, which may
+    be of an earlier version.
+    """
+    interval_s = settings.maintenance.interval_s
+    if node_id is not None:
+        [claim] = await database.fetch("claim_round", RETENTION, interval_s, node_id, False)
+        if not claim["is_mine"]:
+            return {}
+    return await remove_old_rows(database, settings, min(BUDGET_S, interval_s / 3))
+
+
 async def run_once(
     database: Database,
     settings: Settings,
@@ -135,7 +149,7 @@ async def run_once(
     await database.fetch("record_clicks")
     await database.fetch("remove_old_forget_requests")
     unhealthy = await database.fetch("unhealthy_ips", UNHEALTHY_NAMED_MAX)
-    removed = await remove_old_rows(database, settings, min(BUDGET_S, settings.maintenance.interval_s / 3))
+    removed = await remove_due_rows(database, settings, node_id if is_scheduled else None)
     return Report(
         overdue_ips=overdue_ips,
         expired_locks=expired["locks"],

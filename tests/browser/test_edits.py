@@ -225,8 +225,7 @@ def test_the_offers_that_a_filter_shows_are_paused_together_and_the_actions_say_
     page.until(lambda: any("is_active: false" in row for row in page.rows("actions")), "the log of actions has it")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1600])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1600, "light")])
 def test_forms_fit_and_axe_finds_nothing_serious(page: Browser, width: int, scheme: str) -> None:
     page.resize(width)
     page.prefer(scheme)
@@ -259,3 +258,30 @@ def test_a_token_is_shown_once_and_the_tab_goes_on_with_it(page: Browser, daemon
     page.find("#tokens tbody button").send_keys(Keys.ENTER)
     page.until(lambda: "you must sign in" in page.text("#question-text"), "it says that it is the tab's own")
     answer(page, "no")
+
+
+def test_a_token_that_is_revoked_under_a_form_is_asked_for_and_the_input_stays(page: Browser, daemon: Watched) -> None:
+    token = page.run("return sessionStorage.getItem('tracepool-token')")
+    open_form(page, "new-offer")
+    fill(page, "offer_name", "unlucky")
+    fill(page, "final_url", URL)
+    daemon.do(Serving.psql, "update control_tokens set revoked_at = now()")
+    page.until(lambda: daemon_refuses(page, token), "the daemon refuses the token")
+    press(page, "Add the offer")
+    page.until(lambda: page.find("#login").is_displayed(), "it asks for a token")
+    assert not page.find("#form-dialog").is_displayed()
+    daemon.do(Serving.psql, "update control_tokens set revoked_at = null")
+    page.until(lambda: not daemon_refuses(page, token), "the daemon takes the token again")
+    page.find("#token").send_keys(token, Keys.ENTER)
+    page.until(lambda: page.find("#form-dialog").is_displayed(), "the form is back")
+    assert page.find("#field-final_url").get_attribute("value") == URL
+    press(page, "Add the offer")
+    page.until(lambda: "added unlucky" in said(page), "it is added")
+
+
+def daemon_refuses(page: Browser, token: str) -> bool:
+    script = (
+        "const done = arguments[1]; fetch('/api/session', {headers: {Authorization: `Bearer ${arguments[0]}`}})"
+        ".then((answer) => done(answer.status === 401))"
+    )
+    return bool(page.driver.execute_async_script(script, token))

@@ -107,6 +107,25 @@ def test_a_second_start_finds_what_the_first_wrote(state_dir: Path) -> None:
         second.stop()
 
 
+def test_a_running_server_s_log_has_a_limit(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = embedded.start(state_dir)
+    log = server.data_dir.parent / "server.log"
+    try:
+        for word, kept in (("first", 10**9), ("second", 1)):
+            with pytest.raises(asyncpg.UndefinedColumnError):
+                ask(server.url, f"select {word}")
+            monkeypatch.setattr(cluster, "LOG_BYTES_MAX", kept)
+            cluster.limit_log(server.data_dir)
+        assert log.read_text() == ""
+        assert all(word in log.with_name("server.log.1").read_text() for word in ("first", "second"))
+        with pytest.raises(asyncpg.UndefinedColumnError):
+            ask(server.url, "select third")
+        assert "third" in log.read_text()
+        assert "\0" not in log.read_text(), "the server appends at the new end"
+    finally:
+        server.stop()
+
+
 def test_a_server_whose_owner_was_killed_is_attached_to_and_stopped_by_the_last_one_out(state_dir: Path) -> None:
     with another_user(state_dir) as owner:
         assert first_line(owner) == "started"

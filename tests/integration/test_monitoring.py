@@ -12,6 +12,7 @@ import trio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from daemon.control.metrics import OPENMETRICS, Metrics
+from daemon.maintenance.figures import Advice, Severity
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.walk.hops import TraceResult
@@ -28,6 +29,8 @@ SELECTOR = re.compile(r"\b((?:tracepool|process)_\w+)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 OF_PROMETHEUS = {"instance", "job"}
 
+OUT = Advice("ips_out", Severity.WARNING, "", "", {}, None, "us", country="us", provider="luna", count=3)
+
 Exported = dict[str, dict[str, set[str]]]
 
 
@@ -39,7 +42,7 @@ def exported() -> Exported:
         metrics.trace("luna", verdict, 0.1, TraceResult(Landed("https://shop.example/"), (), 1_000.0, 1, 1))
 
     async def page() -> bytes:
-        return (await metrics.page(fake_overview(), OPENMETRICS))[0]
+        return (await metrics.page(fake_overview(OUT), OPENMETRICS))[0]
 
     body = trio.run(page)
     found: Exported = {}

@@ -64,7 +64,7 @@ async def test_of_many_nodes_one_does_the_round_of_an_interval(postgres: Postgre
         seconds = await rows.sql("select extract(epoch from recorded_at)::float8 as at from ip_pool_statistics")
         assert set(Counter(int(row["at"]) for row in seconds).values()) == {1}
         claims = await rows.sql("select name, count(*) from rounds group by 1 order by 1")
-        assert [row["name"] for row in claims] == ["round", "statistics"]
+        assert [row["name"] for row in claims] == ["retention", "round", "statistics"]
 
 
 async def test_a_node_that_dies_in_its_round_costs_one_round(postgres: PostgresServer) -> None:
@@ -154,7 +154,7 @@ async def apply_end(conn: Connection, entries: str) -> None:
 
 
 async def claimed(rows: Rows, node_id: UUID, *running: UUID, most: int = 100) -> list[UUID]:
-    found = await rows.database.fetch("next_batch_traces", "us", node_id, list(running), 9, most)
+    found = await rows.database.fetch("next_batch_traces", "us", node_id, list(running), 1, 9, False, most)
     return [row["request_id"] for row in found]
 
 

@@ -117,6 +117,7 @@ export class Form {
     } catch (trouble) {
       if (!(trouble instanceof ApiError)) throw trouble;
       this.complain(trouble.errors, trouble.status ? trouble.message : LOST);
+      if (trouble.status === 401) this.suspend();
     } finally {
       this.busy = false;
       this.form.removeAttribute("aria-busy");
@@ -124,6 +125,20 @@ export class Form {
       this.refocus?.();
       this.refocus = null;
     }
+  }
+
+  /** Makes way for the form that asks for a token, and comes back with its input. */
+  suspend() {
+    this.refocus = null;
+    this.dialog.close();
+    const back = () => {
+      this.dialog.showModal();
+      this.complain([], "You are signed in again, and nothing was changed. Your input is still here: try again.");
+      this.refocus?.();
+      this.refocus = null;
+    };
+    document.addEventListener("admitted", back, { once: true });
+    signInAgain();
   }
 
   /** Puts each sentence at its field, and the focus into the first wrong field. `text`: if no field has the fault. */
@@ -165,6 +180,7 @@ export async function change(id, { title, text, yes, act, done }) {
     outcome(id, done(await act()));
   } catch (trouble) {
     if (!(trouble instanceof ApiError)) throw trouble;
+    if (trouble.status === 401) signInAgain();
     outcome(id, trouble.status ? trouble.message : "The daemon does not answer: it is not known whether this was done.", "bad");
   } finally {
     running.delete(id);
@@ -196,6 +212,7 @@ export class BulkBar {
   }
 }
 
+const signInAgain = () => document.dispatchEvent(new CustomEvent("unauthorized"));
 export const changed = (what) => document.dispatchEvent(new CustomEvent("changed", { detail: what }));
 export const onChanged = (what, act) => document.addEventListener("changed", ({ detail }) => detail === what && act());
 

@@ -103,6 +103,7 @@ function chooseZone() {
 
 async function main() {
   chooseZone();
+  document.addEventListener("unauthorized", () => signedIn(connection));
   await signedIn(connection);
   build();
   loadSlow();

@@ -6,8 +6,15 @@ import { $, setText } from "./dom.js";
 const ANSWER_MS = 8000;
 const TOKEN = /^[\x21-\x7e]{1,512}$/; // what an Authorization header can carry
 
-/** Returns when the daemon admits this page; asks for a token until then. */
-export async function signedIn(connection) {
+let admission = null;
+
+/** Resolves when the daemon admits this page; asks for a token until then, once however often it is called. */
+export function signedIn(connection) {
+  admission ??= admit(connection).finally(() => (admission = null));
+  return admission;
+}
+
+async function admit(connection) {
   for (;;) {
     try {
       admitted(await get("/api/session", {}, ANSWER_MS));
@@ -26,6 +33,7 @@ function admitted({ name, may_write: mayWrite }) {
   document.documentElement.toggleAttribute("data-may-write", mayWrite);
   $("session").hidden = !token.get();
   setText($("session-name"), `${name === "settings" ? "token of the settings" : `token ${name}`}${mayWrite ? "" : " (read only)"}`);
+  document.dispatchEvent(new CustomEvent("admitted"));
   $("sign-out").onclick = () => {
     token.set(null);
     location.reload();
