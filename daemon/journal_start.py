@@ -23,8 +23,9 @@ from daemon.errors import DatabaseUnavailable, DiskUnavailable, NodeDisplaced
 from daemon.host.clocks import read_boot_clock
 from daemon.host.state_dir import DISK_ERRORS, StateDir
 from daemon.journal.entries import KINDS, Hit, TracePending
+from daemon.journal.forgetting import without_forgotten
 from daemon.journal.shipper import Shipper
-from daemon.journal.spool import FILE, Spool
+from daemon.journal.spool import FILE, Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
 from daemon.nodes.clones import taken_row
 from daemon.nodes.identity import Identity, NodeListener
@@ -245,4 +246,6 @@ async def _ship(database: Database, writer: JournalWriter, refused: set[int], tr
 
 
 async def _apply_hits(conn: Connection, bodies: list[str]) -> None:
-    await conn.execute(QUERIES["apply_hit"], f"[{','.join(bodies)}]", None)
+    batch = [SpooledEntry(number, KINDS[Hit], body) for number, body in enumerate(bodies)]
+    kept = await without_forgotten(conn, batch) or batch
+    await conn.execute(QUERIES["apply_hit"], f"[{','.join(entry.body for entry in kept)}]", None)

@@ -99,7 +99,7 @@ class Tokens:
             if found is not None:
                 return found
         if self._stored is None and (authorization or not self.are_wanted):
-            return Denied(503, "tracepool is starting: the tokens are not loaded yet")
+            return Denied(503, "tracepool is starting: the database, which has the tokens, is not ready yet")
         if authorization:
             return Denied(401, "the Authorization header holds no valid token: tracepool token list shows the tokens")
         if self.are_wanted:

@@ -62,6 +62,8 @@ def other_offer(fields: Mapping[str, object], column: str, _: bool) -> str | Non
 def truth(fields: Mapping[str, object], column: str, _: bool) -> bool | None:
     if isinstance(value := fields.get(column), bool):
         return value
+    if value is not None and not isinstance(value, str):
+        raise BadInput(f"{column} must be true or false, not {value!r}")
     given = (text_in(fields, column, NUMBER_CHARACTERS_MAX) or "").lower()
     if given and given not in YES + NO:
         raise BadInput(f"{column} must be true or false, not {given!r}")

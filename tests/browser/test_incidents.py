@@ -105,7 +105,7 @@ def test_a_read_only_token_sees_no_button_that_it_may_not_use(page: Browser, dae
     page.until(lambda: page.run(VISIBLE) > 0, "an operator has buttons")
     daemon.do(add_token, "wall", "read", LOOKING)
     page.run("sessionStorage.setItem('tracepool-token', arguments[0]); location.reload()", LOOKING)
-    page.until(lambda: page.text("#session-name") == "wall (read only)", "the page says whose token it is")
+    page.until(lambda: page.text("#session-name") == "token wall (read only)", "the page says whose token it is")
     page.until(partial(is_live, page), "the page is live")
     page.until(lambda: page.all("#countries .none"), "the panels are filled")
     assert page.run(VISIBLE) == 0

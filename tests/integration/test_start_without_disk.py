@@ -14,6 +14,7 @@ from daemon import journal_start
 from daemon.control import socket as control
 from daemon.errors import AlreadyRunning, DiskUnavailable
 from daemon.host.state_dir import StateDir, is_held, state_dir_held
+from daemon.journal.forgetting import begin
 from daemon.journal.spool import FILE, Spool
 from daemon.journal_start import journal_written, spool_opened
 from daemon.offers.model import Offers
@@ -25,6 +26,7 @@ from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import PATIENCE_S, until
 
 HITS = "select count(*) from hits"
+FORGOTTEN = "192.0.2.77"
 
 
 class Disk:
@@ -54,6 +56,7 @@ async def test_hits_of_a_start_with_a_full_disk_arrive_once(
     disk, troubles, offers = Disk(monkeypatch), Troubles(), Offers()
     async with fresh_database(postgres) as rows:
         await rows.add_offer("summer-sale")
+        await rows.database.work(begin, "visitor", FORGOTTEN)
         url = rows.url if shipped else "postgresql://127.0.0.1:1/none"
         settings = Settings(state_dir=tmp_path, database=Database(url=SecretStr(url)))
         with trio.fail_after(PATIENCE_S), state_dir_held(tmp_path) as state_dir:
@@ -66,14 +69,15 @@ async def test_hits_of_a_start_with_a_full_disk_arrive_once(
                 nursery.start_soon(open_spool)
                 await until(troubles.lines)
                 assert "database or disk is full. Next: free some space" in troubles.lines()[0]
-                for _ in range(3):
-                    assert not await writer.durable(hit()), "nothing is durable"
+                for visitor in (FORGOTTEN, "192.0.2.8", "192.0.2.9"):
+                    assert not await writer.durable(hit(visitor_address=visitor)), "nothing is durable"
                 if shipped:
 
                     async def are_there() -> bool:
                         return bool(await rows.one(HITS) == 3 and not writer.pending)
 
                     await until(are_there)
+                    assert await rows.one("select count(*) from hits where visitor_address is null") == 1
                     assert offers.find("summer-sale") is not None, "the current offers"
                 disk.full = False
                 await until(lambda: spools)

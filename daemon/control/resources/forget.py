@@ -38,7 +38,8 @@ def blueprint(context: GetContext) -> Blueprint:
     async def forget_person(data: PersonToForget) -> Forgotten:
         """Forget a person: the clicks lose address, User-Agent, referrer, parameters and URLs; figures stay.
 
-        Entries that nodes have not shipped yet are blanked on their way. The action log does not name the person.
+        Entries that nodes have not shipped yet are blanked on their way. The action log does not name the person. A
+        click id is looked for in whole tables: with many millions of rows use `tracepool forget`, which has no limit.
         """
         request, database = request_of(data.visitor, data.click_id), context().database
         found = await (find(database, request) if data.dry_run else forget(database, request, who=None))

@@ -1,7 +1,9 @@
 """Many IPs at once: reset, remove and check those that meet conditions."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
 from uuid import UUID
 
 import trio
@@ -10,17 +12,23 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_request, validate_response
 
-from daemon.checks.checker import NO_CHECK_URL, SKIPPED, Checker
+from daemon.checks.checker import NO_CHECK_URL, PATIENCE_S, SKIPPED, Checker
 from daemon.control.api import STRICT, Flag, GetContext, Word, note_change, note_no_change
 from daemon.control.problems import ProblemRaised
 from daemon.control.resources.ips import IpRetired, IpsReset, Status
+from daemon.control.socket import ask_process
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
+from daemon.host.state_dir import directories_of, root_of
+from daemon.journal.copies import node_id_of
+from daemon.journal.spool import FILE
 from daemon.pool.store import CheckableIP, Selection, checkable_ips, count_ips, remove_ips, unhealthy_ips
 from daemon.pool.store import reset_ips as reset_rows
+from daemon.settings.model import Settings
 from daemon.web.endpoints import endpoint_name
 
 IDS_MAX = 10_000
+ANSWER_LATE_S = 15.0  # in addition to the check itself and its wait for a lease
 CHECKED_MAX = 20  # in one request, which ends before an answer is too late
 NAMED_MAX = 20
 
@@ -116,7 +124,7 @@ def blueprint(context: GetContext) -> Blueprint:
             raise ProblemRaised(409, NO_CHECK_URL)
         ips = await here.database.work(checkable_ips, Selection(ids=data.ids))
         note_no_change()
-        return IpsChecked(await _checked(ips, here.checker, here.settings().provision.check_timeout_s))
+        return IpsChecked(await _checked(ips, here.checker, here.settings()))
 
     return routes
 
@@ -142,18 +150,37 @@ async def _remove(conn: Connection, wanted: IpSelection) -> tuple[int, int]:
     return counts
 
 
-async def _checked(ips: Sequence[CheckableIP], checker: Checker, timeout_s: float) -> list[IpChecked]:
+async def _checked(ips: Sequence[CheckableIP], checker: Checker, settings: Settings) -> list[IpChecked]:
+    """Each IP is checked by the process that owns it, if that is on this host."""
     found: dict[UUID, IpChecked] = {}
+    timeout_s = settings.provision.check_timeout_s
+    processes = await trio.to_thread.run_sync(_processes_of, settings)
+
+    async def result_of(ip: CheckableIP) -> Mapping[str, Any]:
+        if ip.node_id not in processes and ip.node is not None:
+            message = f"node {ip.node} owns this IP: check it on that node's host"
+            return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": message}
+        if (directory := processes.get(ip.node_id)) is not None:
+            arguments = {"ip_id": str(ip.id), "country": ip.country, "timeout_s": timeout_s}
+            ask = partial(ask_process, directory, "check", timeout_s + PATIENCE_S + ANSWER_LATE_S, arguments)
+            if (answer := await trio.to_thread.run_sync(ask, abandon_on_cancel=True)) is not None:
+                return answer
+        return await checker.check(str(ip.id), ip.country, timeout_s)
 
     async def check_one(ip: CheckableIP) -> None:
-        result = await checker.check(str(ip.id), ip.country, timeout_s)
-        message = result["message"]
-        if result["kind"] == SKIPPED and ip.node is not None and "this node does not own" in message:
-            message = f"node {ip.node} owns this IP: check it there"
+        result = await result_of(ip)
         name = endpoint_name(ip.ip_address, ip.ip_port)
-        found[ip.id] = IpChecked(ip.id, name, str(result["kind"]), result["ms"], result["exit_ip"], message)
+        facts = (str(result["kind"]), result["ms"], result["exit_ip"], result["message"])
+        found[ip.id] = IpChecked(ip.id, name, *facts)
 
     async with trio.open_nursery() as nursery:
         for ip in ips:
             nursery.start_soon(check_one, ip)
     return [found[ip.id] for ip in ips]
+
+
+def _processes_of(settings: Settings) -> dict[UUID | None, Path | None]:
+    """By node: the directory of each process on this host's state directory; None for this one."""
+    own = settings.state_dir
+    directories = directories_of(root_of(own))
+    return {node_id_of(one / FILE): None if one == own else one for one in directories}

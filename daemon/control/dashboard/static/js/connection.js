@@ -40,8 +40,9 @@ export class Connection {
     if (this.state !== "live") this.turn("live");
   }
 
-  lost(why) {
-    this.why = why;
+  /** `answered`: the daemon, or a proxy before it, answers, but with an error: it starts, for example. */
+  lost(why, answered = false) {
+    Object.assign(this, { why, head: answered ? "No figures" : "No connection" });
     this.turn("lost");
     this.age();
   }
@@ -83,15 +84,15 @@ export class Connection {
     document.documentElement.dataset.live = state;
     const isLost = state === "lost";
     $("live").dataset.state = { live: "on", lost: "lost", wait: "wait" }[state];
-    setText($("live-text"), { live: "live", lost: "no connection", wait: "not signed in" }[state]);
+    setText($("live-text"), { live: "live", lost: this.head?.toLowerCase(), wait: "not signed in" }[state]);
     $("banner").hidden = !isLost;
-    document.title = isLost ? `✕ No connection – ${TITLE}` : TITLE;
+    document.title = isLost ? `✕ ${this.head} – ${TITLE}` : TITLE;
     const icon = isLost ? LOST_ICON : ICON;
     if ($("icon").href !== icon) {
       $("icon").type = "image/svg+xml";
       $("icon").href = icon;
     }
-    if (isLost) setText($("banner-text"), `No connection: ${this.why}. This page tries again every ${RETRY_MS / 1000} s.`);
+    if (isLost) setText($("banner-text"), `${this.head}: ${this.why}. This page tries again every ${RETRY_MS / 1000} s.`);
     if (before === "lost" && state === "live") announce("Connected again");
   }
 

@@ -108,6 +108,7 @@ async function main() {
   build();
   loadSlow();
   setInterval(loadSlow, SLOW_MS);
+  document.addEventListener("visibilitychange", loadSlow);
   for (;;) {
     try {
       await follow(lastEvent, receive, connection.begin());
@@ -115,7 +116,7 @@ async function main() {
     } catch (trouble) {
       if (!(trouble instanceof ApiError)) throw trouble;
       if (trouble.status !== 401) {
-        connection.lost(trouble.message);
+        connection.lost(trouble.message, trouble.status > 0);
         await connection.pause();
       }
       await signedIn(connection);

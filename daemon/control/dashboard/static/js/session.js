@@ -22,7 +22,7 @@ async function admit(connection) {
     } catch (trouble) {
       if (trouble.status === 401) await ask(connection);
       else {
-        connection.lost(trouble.message);
+        connection.lost(trouble.message, trouble.status > 0);
         await connection.pause();
       }
     }
@@ -32,7 +32,7 @@ async function admit(connection) {
 function admitted({ name, may_write: mayWrite }) {
   document.documentElement.toggleAttribute("data-may-write", mayWrite);
   $("session").hidden = !token.get();
-  setText($("session-name"), mayWrite ? name : `${name} (read only)`);
+  setText($("session-name"), `${name === "settings" ? "token of the settings" : `token ${name}`}${mayWrite ? "" : " (read only)"}`);
   document.dispatchEvent(new CustomEvent("admitted"));
   $("sign-out").onclick = () => {
     token.set(null);
