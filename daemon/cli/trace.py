@@ -237,8 +237,9 @@ class _Traces:
 
     def _wait_in(self, status: Mapping[str, Any]) -> tuple[str, str] | None:
         queues = status.get("traces_waiting", ())  # a daemon of an earlier version has none
-        found = (queue for queue in queues if queue["country"] == self.country and queue["reason"] is not None)
-        return next(((queue["reason"], queue["why"]) for queue in found), None)
+        queue = next((one for one in queues if one["country"] == self.country), None)
+        why = queue and queue["ahead_why" if self.now else "why"]
+        return (queue["reason"] or "", why) if queue and why else None
 
     async def _wait_elsewhere(self) -> tuple[str, str] | None:
         """By the figures that other nodes wrote to their rows: no daemon runs here."""

@@ -44,7 +44,6 @@ from daemon.trace.batch_queue import (
     Which,
     never,
     room,
-    wait_of,
     waiting_traces,
 )
 from daemon.trace.batch_rows import CHANNEL
@@ -115,11 +114,7 @@ class Batch:
 
     def waiting(self) -> list[WaitingTraces]:
         """The queue by country, with the reason why traces wait."""
-        return [self._waiting(row) for row in self._queue]
-
-    def _waiting(self, row: Mapping[str, Any]) -> WaitingTraces:
-        lane = self._lane(row["country"])
-        return waiting_traces(row, wait_of(lane, ahead=row["ahead"] == row["waiting"]))
+        return [waiting_traces(row, self._lane(row["country"])) for row in self._queue]
 
     def _lane(self, country: str) -> Lane:
         """Of the pool that serves the country."""

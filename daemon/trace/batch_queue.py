@@ -46,9 +46,9 @@ class WaitingTraces:
     """The traces of the batch lane of one country: `waiting` for their start, and `running`.
 
     `ahead`: how many of those that wait begin ahead of pool.batch_below_percent. `since`: when the oldest was added.
-    `reason` is null if nothing waits, or if the next ones begin now; then `why` is empty. `background`: traces of
-    background clicks that wait for an IP, the oldest click since `background_since`; they begin before all others,
-    below pool.background_below_percent.
+    `reason` is null if nothing waits, or if the next ones begin now; then `why` is empty. `ahead_why`: why those ahead
+    wait. `background`: traces of background clicks that wait for an IP, the oldest click since `background_since`; they
+    begin before all others, below pool.background_below_percent.
     """
 
     country: str
@@ -59,6 +59,7 @@ class WaitingTraces:
     reason: WaitReason | None
     why: str
     next: str | None
+    ahead_why: str
     background: int = 0
     background_since: datetime | None = None
 
@@ -166,8 +167,10 @@ def room(counts: Counts, beginning: int, below_percent: float, elsewhere: Elsewh
     return max(0, min(here, in_all, counts.available - beginning))
 
 
-def waiting_traces(row: Mapping[str, Any], wait: Wait | None) -> WaitingTraces:
+def waiting_traces(row: Mapping[str, Any], lane: Lane) -> WaitingTraces:
     """`row`: of the query batch_queue."""
+    wait_ahead = wait_of(lane, ahead=True) if row["ahead"] else None
+    wait = wait_ahead if row["ahead"] == row["waiting"] else wait_of(lane)
     held = wait if row["waiting"] else None
     return WaitingTraces(
         country=row["country"],
@@ -178,6 +181,7 @@ def waiting_traces(row: Mapping[str, Any], wait: Wait | None) -> WaitingTraces:
         reason=held.reason if held else None,
         why=held.why if held else "",
         next=held.next if held else None,
+        ahead_why=wait_ahead.why if wait_ahead else "",
         background=row["background"],
         background_since=_instant(row["background_since_s"]),
     )

@@ -94,6 +94,7 @@ STATUS: dict[str, Any] = {
             "reason": "in_use",
             "why": "us is 67% in use (2 of 3 IPs), and such traces begin below 60%",
             "next": "add IPs",
+            "ahead_why": "",
             "background": 0,
             "background_since": None,
         }

@@ -97,10 +97,15 @@ def test_a_trace_begins_where_no_reason_is_given_and_nowhere_else(
 def test_the_queue_shows_since_when_and_why() -> None:
     none = {"background": 0, "background_since_s": None}
     row = {"country": "us", "waiting": 25, "running": 3, "ahead": 1, "since_s": 1_767_225_600.0, **none}
-    found = waiting_traces(row, wait_of(lane(ips(1, cooldown=2))))
+    found = waiting_traces(row, lane(ips(1, cooldown=2)))
     assert (found.waiting, found.running, found.ahead) == (25, 3, 1)
     assert (found.since, found.reason) == (datetime(2026, 1, 1, tzinfo=UTC), "in_use")
-    started = waiting_traces(row | {"waiting": 0, "since_s": None}, wait_of(lane(ips(1, cooldown=2))))
+    assert found.ahead_why == "", "one IP is free, so the one that is ahead begins"
+    full = waiting_traces(row, lane(ips(0, cooldown=3)))
+    assert (full.reason, full.ahead_why) == ("in_use", "none of the 3 IPs of us is free: they are leased or rest")
+    alone = waiting_traces(row | {"waiting": 1}, lane(ips(0, cooldown=3)))
+    assert (alone.reason, alone.why) == ("none_free", full.ahead_why)
+    started = waiting_traces(row | {"waiting": 0, "ahead": 0, "since_s": None}, lane(ips(1, cooldown=2)))
     assert (started.since, started.reason, started.why, started.next) == (None, None, "", None)
 
 

@@ -116,7 +116,7 @@ const shareOf = (part, offer) => h("span", {}, number(part), offer.clicks ? h("s
 
 function reasonsOf({ fallbacks, repeats, previews }) {
   const reasons = Object.entries(fallbacks).sort(([, a], [, b]) => b - a).map(([reason, count]) => `${reason} ${number(count)}`);
-  const marked = [repeats && `${number(repeats)} repeats`, previews && `${number(previews)} previews`].filter(Boolean);
+  const marked = [repeats && `repeats ${number(repeats)}`, previews && `previews ${number(previews)}`].filter(Boolean);
   return [...reasons, ...(marked.length ? [`+ ${marked.join(", ")}`] : [])].join(", ");
 }
 

@@ -57,9 +57,10 @@ export class Tester {
   waits({ country, began }) {
     const pool = this.countries?.[country];
     const since = duration((Date.now() - began) / 1000);
-    if (!pool?.total) return `Waits for ${since}.`;
+    if (!this.countries) return `Waits for ${since}.`;
+    if (!pool?.total) return `There are no IPs of ${country}: add some, or choose another country.`;
     const ips = pool.available ? `${number(pool.available)} of its ${number(pool.total)} IPs are available` : `none of its ${number(pool.total)} IPs is available`;
-    return `Waits for an IP of ${country} for ${since}: ${ips}, and ${number(pool.waiting)} requests wait.`;
+    return `Waits for an IP of ${country} for ${since}: ${ips}, and ${pool.waiting === 1 ? "one request waits" : `${number(pool.waiting)} requests wait`}.`;
   }
 
   say(text, mood = null) {
