@@ -56,6 +56,7 @@ NO_COUNTRY = frozenset({"xx", "zz", "t1", "a1", "a2", "o1", "eu", "ap"})
 NEAR_MAX = 2
 SHOWN_CHARACTERS_MAX = 40
 
+_TWO_LETTERS = re.compile(r"[a-z]{2}")
 _WORDS = re.compile(r"(?:[^\W\d_]|[ .,'’&()-])*")  # `{geo}` is a macro that was not replaced, and not Georgia
 
 
@@ -155,11 +156,20 @@ def name_of(key: str) -> str:
 
 
 def country_in(text: str, what: str = "country") -> str:
-    """As `country_of`. Raises BadInput with the nearest countries; `what` is the column or option."""
-    key = country_of(text)
-    if key is None:
+    """As `country_of`; two letters that ISO 3166 does not assign stay as they are, because pools may be named so.
+
+    Raises BadInput with the nearest countries for any other text; `what` is the column or option.
+    """
+    key = country_of(text) or canonical(text)
+    if not is_country(key) and not _TWO_LETTERS.fullmatch(key):
         raise BadInput(f"{what}: {no_country(text)}")
     return key
+
+
+def odd_countries(countries: Iterable[str]) -> list[str]:
+    """A warning for each of the texts that is no country, such as two letters that `country_in` accepts."""
+    odd = dict.fromkeys(key for key in map(canonical, countries) if not is_country(key))
+    return [f"the country {no_country(key)} Only offers and IPs with the same text meet" for key in odd]
 
 
 def no_country(text: str) -> str:
@@ -179,8 +189,8 @@ def nearest(text: str) -> list[str]:
         return []
     if (meant := LANGUAGES.get(folded)) is not None:
         return [_key(meant)]
-    region = re.fullmatch(r"[a-z]{2,3} ([a-z]{2,3})", folded)  # a locale: en-GB
-    similar = [region[1]] if region else []
+    words = folded.split()
+    similar = words[:-2:-1] + words[:1]  # a locale, en-GB; a place, US - New York
     similar += [folded[::-1]] if len(folded) == 2 else []
     similar += get_close_matches(folded, by_name, n=NEAR_MAX, cutoff=0.65)
     found = dict.fromkeys(by_name[name] for name in similar if name in by_name)

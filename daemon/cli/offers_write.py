@@ -14,12 +14,15 @@ from daemon.cli.offers import OfferName, unknown
 from daemon.cli.output import say, warn
 from daemon.cli.session import ConfigFile, change, flag, settings_of
 from daemon.control.actions import Action, changed_values
+from daemon.countries import odd_countries
 from daemon.errors import BadInput
 from daemon.offers import store
 from daemon.offers.macro_forms import meanings_in
 from daemon.offers.schema import (
     SETTINGS,
+    OfferFields,
     Option,
+    countries_of,
     new_offer,
     offer_fields,
     read_offers,
@@ -123,8 +126,14 @@ def add(
         raise BadInput(f"an offer called {offer.offer_name!r} exists already: use `tracepool offers update`")
     say(f"added {offer.offer_name}: /track-hit?offer={quote(offer.offer_name, safe='')}")
     _say_macros(fields)
+    _warn_of_countries(offer)
     if url is not None and offer.tracking_urls and offer.final_url not in urls_of(offer):
         say(f"{offer.final_url} gets no clicks: the tracking URLs share them")
+
+
+def _warn_of_countries(offer: OfferFields) -> None:
+    for line in odd_countries(countries_of(offer)):
+        warn(f"tracepool: {line}")
 
 
 def _say_macros(fields: Mapping[str, object], own: Iterable[str] | None = None) -> None:
@@ -171,6 +180,7 @@ def update(
         raise unknown(settings, name)
     say(f"updated {changes.offer_name}")
     _say_macros(fields, asdict(rows[1])["click_ids"] or ())
+    _warn_of_countries(changes)
 
 
 def _updated(rows: tuple[StoredOffer, StoredOffer] | None) -> Action | None:

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from daemon.cli.import_file import ImportFile, Strict, imported
+from daemon.cli.import_file import ImportFile, Strict, imported, name_of
 from daemon.cli.output import progress, say, say_rows_json, say_table, warn
 from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, change, flag, settings_of, work
 from daemon.control.actions import Action
-from daemon.countries import country_in
+from daemon.countries import country_in, odd_countries
 from daemon.errors import BadInput
 from daemon.pool import store
 from daemon.pool.provision_rows import (
@@ -52,7 +52,10 @@ def generate(
         tracepool provision generate --count 5 --prefix exit-
     """
     settings = settings_of(config)
-    return _add(settings, "generate ips", list(generated_ips(prefix, count, port, country, provider)), refused=0)
+    ips = list(generated_ips(prefix, count, port, country, provider))
+    for text in odd_countries([country]):
+        warn(f"tracepool: {text}")
+    return _add(settings, "generate ips", ips, refused=0)
 
 
 def import_file(
@@ -99,7 +102,15 @@ def import_file(
     found = imported(file, partial(read_ips, providers=settings.providers, defaults=defaults), strict=strict)
     if found is None:
         return 1
+    for line, text in _odd_countries(found.lines, found.rows):
+        warn(f"tracepool: {name_of(file)}:{line}: {text}")
     return _add(settings, "import ips", found.rows, refused=len(found.refused), repeated=len(found.repeated))
+
+
+def _odd_countries(lines: Sequence[int], ips: Sequence[NewIP]) -> list[tuple[int, str]]:
+    """Warnings of the first countries that are none, each with the first line that has it."""
+    first = {ip.country.lower(): line for line, ip in zip(reversed(lines), reversed(ips), strict=True)}
+    return sorted((first[key], text) for key in first for text in odd_countries([key]))[:COUNTRIES_NAMED_MAX]
 
 
 def _add(settings: Settings, what: str, ips: Sequence[NewIP], *, refused: int, repeated: int = 0) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from daemon.countries import odd_countries
 from daemon.database.records import Columns, Import, import_rows
 from daemon.errors import BadInput, FieldsRefused
 from daemon.offers import bodies, readers, values
@@ -282,6 +283,11 @@ def urls_of(offer: OfferFields) -> list[str]:
     return [share["url"] for share in json.loads(offer.tracking_urls or "[]")]
 
 
+def countries_of(offer: OfferFields) -> list[str]:
+    """The countries that are given, the first one first."""
+    return list(offer.countries or ([offer.target_country] if offer.target_country else ()))
+
+
 def country_urls_of(offer: OfferFields) -> list[str]:
     """The tracking URLs for single countries."""
     return [share["url"] for shares in json.loads(offer.country_urls or "{}").values() for share in shares]
@@ -294,13 +300,13 @@ def read_offers(text: str, *, allow_private: bool) -> Import[OfferFields]:
 
 
 def warnings_of(offers: Iterable[OfferFields]) -> Iterator[str]:
-    """A line for each warning about macros, with the first offer that it is about."""
+    """A line for each warning about macros and countries, with the first offer that it is about."""
     names: dict[str, list[str]] = {}
     for offer in offers:
         given = {**asdict(offer), "tracking_urls": urls_of(offer), "country_urls": country_urls_of(offer)}
-        for meaning in meanings_in(given):
-            if meaning.warns:
-                names.setdefault(meaning.sentence, []).append(offer.offer_name)
+        found = [meaning.sentence for meaning in meanings_in(given) if meaning.warns]
+        for sentence in [*found, *odd_countries(countries_of(offer))]:
+            names.setdefault(sentence, []).append(offer.offer_name)
     for sentence, [first, *others] in names.items():
         more = f" and {len(others)} more" if others else ""
         yield f"offer {first!r}{more}: {sentence}"

@@ -3,7 +3,17 @@
 import iso3166
 import pytest
 
-from daemon.countries import ALIASES, canonical, country_in, country_of, is_country, names_of, nearest, no_country
+from daemon.countries import (
+    ALIASES,
+    canonical,
+    country_in,
+    country_of,
+    is_country,
+    names_of,
+    nearest,
+    no_country,
+    odd_countries,
+)
 from daemon.errors import BadInput
 
 
@@ -60,6 +70,10 @@ def test_a_country_is_named_by_a_code_or_in_english(text: str, key: str) -> None
 )
 def test_what_names_no_single_country_names_none(text: str) -> None:
     assert country_of(text) is None
+    if len(text) == 2 and text.isalpha():
+        assert country_in(text) == text.lower()
+        assert "is no country of ISO 3166: " in odd_countries(["us", text, text])[0]
+        return
     with pytest.raises(BadInput, match=r"^target_country: .* is no country of ISO 3166: "):
         country_in(text, "target_country")
 
@@ -67,15 +81,19 @@ def test_what_names_no_single_country_names_none(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "key"),
     [("ukk", "uk"), ("usd", "us"), ("germny", "de"), ("en-GB", "uk"), ("en", "uk"), ("ed", "de"), ("ja", "jp"),
-     ("Brasil", "br"), ("Swizerland", "ch")],
+     ("Brasil", "br"), ("Swizerland", "ch"),
+     ("en-US", "us"), ("US - New York", "us"), ("us-east", "us"), ("France (Paris)", "fr")],
 )  # fmt: skip
 def test_the_nearest_country_is_named(text: str, key: str) -> None:
     assert nearest(text)[0] == key
+    assert f"did you mean {key} " in no_country(text)
+    if len(text) == 2:
+        return
     with pytest.raises(BadInput, match=f"did you mean {key} "):
         country_in(text)
 
 
-@pytest.mark.parametrize("text", ["eu", "XX", "us-east-residential", "", "x" * 1_000])
+@pytest.mark.parametrize("text", ["eu", "XX", "residential-7", "", "x" * 1_000])
 def test_a_text_that_is_near_to_none_gets_an_example(text: str) -> None:
     assert nearest(text) == []
     assert no_country(text).endswith("write a code such as de, or a name such as Germany.")

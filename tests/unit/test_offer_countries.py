@@ -52,7 +52,7 @@ def test_the_first_country_is_the_target_country(given: object, first: str | Non
     ("values", "reason"),
     [
         ({"countries": "de, germny"}, "countries: 'germny' is no country of ISO 3166: did you mean de"),
-        ({"countries": "de EU"}, "countries: 'EU' is no country"),
+        ({"countries": "de A1"}, "countries: 'A1' is no country"),
         ({"countries": {"de": 1}}, "is no list"),
         ({"target_country": "ukk"}, "target_country: 'ukk' is no country of ISO 3166: did you mean uk"),
         ({"target_country": "us", "countries": "de us"}, "target_country 'us' is not the first of countries, de us"),

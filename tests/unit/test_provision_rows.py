@@ -358,7 +358,7 @@ def test_a_country_that_sql_can_compare_keeps_its_spelling(given: str, kept: str
     assert new_ip({"ip_address": "192.0.2.7", "country": given}).country == kept
 
 
-@pytest.mark.parametrize("given", ["ukk", "germny", "EU", "xx", "us-east"])
+@pytest.mark.parametrize("given", ["ukk", "germny", "T1", "us-east"])
 def test_a_text_that_is_no_country_is_refused_with_the_nearest(given: str) -> None:
     with pytest.raises(BadInput, match=f"^country: '{given}' is no country of ISO 3166: (did you mean|write)"):
         new_ip({"ip_address": "192.0.2.7", "country": given})

@@ -127,7 +127,7 @@ Versioned = tuple[OfferRow, int, dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class OffersImported:
-    """`skipped`: offers that existed already. `warnings`: at most 20 about macros, each with the first such offer."""
+    """`skipped`: offers that existed already. `warnings`: at most 20, each with the first such offer."""
 
     added: int
     updated: int
