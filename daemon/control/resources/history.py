@@ -141,7 +141,8 @@ async def _in_range(here: ControlContext, wanted: Range, entry: NodeEntry | None
     if entry is not None or wanted.since_s >= oldest_s:
         return began_s, memory
     try:
-        rows = await here.database.fetch("click_history", wanted.since_s, wanted.until_s, wanted.step_s)
+        since_s = wanted.since_s // wanted.step_s * wanted.step_s  # the whole of the first bucket
+        rows = await here.database.fetch("click_history", since_s, wanted.until_s, wanted.step_s)
     except DatabaseUnavailable:
         return began_s, memory
     if not rows or rows[0]["at"] >= oldest_s - MINUTE_S:
