@@ -13,7 +13,7 @@ from trio_asyncio import aio_as_trio
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.host.clocks import read_clocks
-from daemon.journal.entries import Hit, TraceFinished, TraceQueued, encode
+from daemon.journal.entries import Entry, Hit, TraceFinished, TraceQueued, encode
 from daemon.journal.lane import FACTS, apply_batch
 from daemon.journal.spool import SpooledEntry
 from daemon.maintenance.actor import Maintenance
@@ -244,7 +244,7 @@ async def test_the_journal_applies_a_queued_trace_beside_its_hit(postgres: Postg
     async with fresh_database(postgres) as rows:
         request_id, now_s = uuid4(), datetime.now(tz=UTC).timestamp()
         url = "https://ads.example/go?c=1"
-        entries = (
+        entries: tuple[Entry, ...] = (
             TraceQueued(request_id, uuid4(), url, "us", {}, 1, now_s, now_s + 60),
             Hit(request_id, None, "sale", "background", None, url, None, None, None, 0, now_s),
         )
