@@ -22,7 +22,7 @@ from tests.bench.scene import BenchmarkBroke, Daemon, Scene, add_ips, add_offer,
 
 BEFORE = "0022"
 """The first migration that the database does not have."""
-KEPT_DAYS, OLD_SHARE = 90, 0.1
+KEPT_DAYS, OLD_SHARE = 90, 0.02
 REQUESTS, DELAY_MS = 3, 200
 PROXIES = 60
 RATE = 20.0
@@ -32,7 +32,7 @@ KILLED_AFTER_S_MAX, TURN_S, DONE_S_MAX = 20.0, 10.0, 300.0
 BEING_BUILT = "select max(c.relname) from pg_stat_progress_create_index p join pg_class c on c.oid = p.index_relid"
 BUILT = "select count(*) from pg_index i join pg_class c on c.oid = i.indexrelid where relname = any($1) and indisvalid"
 OLD_HITS = f"select count(*) from hits where created_at < now() - interval '{KEPT_DAYS} days 1 minute'"
-SETTINGS = {"pool": {"cooldown_s": 1}, "maintenance": {"interval_s": 3}}
+SETTINGS = {"pool": {"cooldown_s": 1}, "maintenance": {"interval_s": 15}}
 PROGRESS = ("index_begins", "index_being_built", "index_built", "old_rows_left", "maintenance")
 
 

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.browser
 
 URL = "https://ads.example/click?id={gclid}"
 HOSTILE = "<img src=//evil.example/x onerror=alert(1)>"
+FITS = "const d = document.getElementById('form-dialog'); return d.scrollWidth <= d.clientWidth"
 REFUSAL = "Failed to load resource"  # the browser's line for each answer of 400 and above
 
 
@@ -233,9 +234,16 @@ def test_forms_fit_and_axe_finds_nothing_serious(page: Browser, width: int, sche
     page.run("document.querySelector('.more-settings').open = true")
     press(page, "Add the offer")
     page.until(lambda: error_of(page, "offer_name"), "a field is wrong")
-    assert page.run("const d = document.getElementById('form-dialog'); return d.scrollWidth <= d.clientWidth")
+    assert page.run(FITS)
     assert serious(page) == []
     close_form(page)
+    open_form(page, "add-ips")
+    fill(page, "list", "ip,country\n192.0.2.1,germny\n192.0.2.2,de")
+    press(page, "Preview")
+    page.until(lambda: "would add 1" in said(page), "it is previewed")
+    assert page.run(FITS)
+    page.find("#form-close").click()
+    answer(page, "yes")
 
 
 def test_a_token_is_shown_once_and_the_tab_goes_on_with_it(page: Browser, daemon: Watched) -> None:

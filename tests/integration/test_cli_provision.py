@@ -92,6 +92,20 @@ def test_a_vendors_list_goes_in_with_its_logins_and_nothing_shows_them(tracepool
     assert addresses(tracepool, "country = 'GBR'") == ["203.0.113.7"]
 
 
+def test_a_row_with_a_misspelt_country_is_refused_and_two_free_letters_are_warned_of(tracepool: Commands) -> None:
+    text = (
+        "ip_address,country\n192.0.2.1,Germany\n192.0.2.2,austri\n192.0.2.3,eu\n192.0.2.4,EU\n192.0.2.5,US - New York\n"
+    )
+    imported = tracepool("provision", "import", "-", stdin=text)
+    assert (imported.status, imported.out) == (1, "added 3, skipped 0 (already there), refused 2\n")
+    where = "tracepool: standard input:"
+    refused, place, warned = imported.err.splitlines()
+    assert refused.startswith(f"{where}3: country: 'austri' is no country of ISO 3166: did you mean at (Austria)")
+    assert place.startswith(f"{where}6: country: 'US - New York' is no country of ISO 3166: did you mean us ")
+    assert warned.startswith(f"{where}4: the country 'eu' is no country of ISO 3166: ")
+    assert tracepool("provision", "import", "-", "--country", "germny", stdin="192.0.2.9\n").status == 2
+
+
 def test_of_a_files_doubles_the_first_goes_in(tracepool: Commands) -> None:
     text = "ip_address,country\n192.0.2.1,us\n192.0.2.1,uk\n"
     assert tracepool("provision", "import", "-", stdin=text).out.startswith("added 1, skipped 1")

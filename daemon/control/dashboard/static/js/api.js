@@ -63,11 +63,16 @@ export async function getVersion(path) {
 
 async function send(method, path, body, more = {}, signal = undefined) {
   const options = { method, headers: headers({ "Content-Type": "application/json", ...more }), body: JSON.stringify(body), signal };
-  return (await request(path, options)).json();
+  return request(path, options);
 }
 
-export const post = (path, body = {}, signal = undefined) => send("POST", path, body, {}, signal);
-export const patch = (path, body, version) => send("PATCH", path, body, version ? { "If-Match": version } : {});
+export const post = async (path, body = {}, signal = undefined) => (await send("POST", path, body, {}, signal)).json();
+
+/** The changed body and its version. */
+export async function patch(path, body, version) {
+  const answer = await send("PATCH", path, body, { "If-Match": version });
+  return { body: await answer.json(), version: answer.headers.get("ETag") };
+}
 
 export async function remove(path, version) {
   return (await request(path, { method: "DELETE", headers: headers(version ? { "If-Match": version } : {}) })).json();

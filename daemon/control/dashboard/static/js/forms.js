@@ -38,6 +38,15 @@ export class Field {
     this.first = this.text;
   }
 
+  /** Takes over what is saved now. What was typed since `sent` stays. */
+  take(text, sent) {
+    const typed = this.text === sent ? null : this.kind === "flag" ? this.input.checked : this.input.value;
+    this.show(text);
+    if (typed === null) return;
+    if (this.kind === "flag") this.input.checked = typed;
+    else this.input.value = typed;
+  }
+
   get changed() {
     return this.kind === "file" ? this.input.files.length > 0 : this.text !== this.first;
   }

@@ -10,9 +10,11 @@ const EXAMPLE = "192.0.2.7:3128\n192.0.2.8:3128:user:password\nhttp://user:passw
 const summary = (read, dry) => `${dry ? "would add" : "added"} ${number(read.added)}, skipped ${number(read.skipped)} (already there), refused ${number(read.refused)}`;
 
 function table(caption, heads, rows) {
-  const head = h("tr", {}, ...heads.map((name) => h("th", { scope: "col" }, name)));
-  const body = rows.map(([first, ...rest]) => h("tr", {}, h("th", { scope: "row" }, first), ...rest.map((cell) => h("td", { class: "why" }, cell))));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, h("table", {}, h("caption", {}, caption), h("thead", {}, head), h("tbody", {}, ...body)));
+  const head = h("tr", { role: "row" }, ...heads.map((name) => h("th", { scope: "col", role: "columnheader" }, name)));
+  const cell = (text, at) => (at ? h("td", { role: "cell", class: "why", "data-label": heads[at] }, text) : h("th", { scope: "row", role: "rowheader", "data-label": heads[at] }, text));
+  const body = rows.map((row) => h("tr", { role: "row" }, ...row.map(cell)));
+  const content = [h("caption", {}, caption), h("thead", { role: "rowgroup" }, head), h("tbody", { role: "rowgroup" }, ...body)];
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, h("table", { role: "table" }, ...content));
 }
 
 /** What the daemon read: counts, warnings, the lines that it refused, and the first rows. */

@@ -103,17 +103,19 @@ async function editOffer(key) {
   const save = async (form) => {
     const changes = body();
     if (!Object.keys(changes).length) return form.say(...told("Nothing differs from what is saved."));
-    let offer;
+    const sent = new Map(fields.map((field) => [field, field.text]));
     try {
-      offer = await patch(path, changes, found.version);
-      form.say(...told(`updated ${offer.offer_name}`, offer.macros));
+      found = await patch(path, changes, found.version);
     } catch (trouble) {
       if (trouble instanceof ApiError && trouble.status === 412) return newer(form, trouble);
       throw trouble;
     }
-    found = await getVersion(path);
-    for (const field of fields) field.show(textOf(valueIn(found.body, field)));
-    for (const field of fields) field.note.replaceChildren();
+    const offer = found.body;
+    for (const field of fields) {
+      field.take(textOf(valueIn(offer, field)), sent.get(field));
+      field.note.replaceChildren();
+    }
+    form.say(...told(`updated ${offer.offer_name}`, offer.macros));
     announce(`updated ${shown(offer.offer_name)}`);
     changed("offers");
   };
@@ -125,16 +127,11 @@ async function editOffer(key) {
     const lines = [];
     for (const field of fields) {
       const [was, now] = [textOf(valueIn(before.body, field)), textOf(valueIn(found.body, field))];
-      const typed = field.changed ? field.text : null;
-      if (was !== now) {
-        lines.push(`${field.name}: ${was || "(nothing)"} → ${now || "(nothing)"}`);
-        field.show(now);
-        if (typed !== null && typed !== now) {
-          field.note.replaceChildren(`Saved by another: ${shown(now || "(nothing)")}`);
-          if (field.kind === "flag") field.input.checked = typed === "true";
-          else field.input.value = typed;
-        }
-      }
+      if (was === now) continue;
+      lines.push(`${field.name}: ${was || "(nothing)"} → ${now || "(nothing)"}`);
+      const typed = field.changed && field.text !== now;
+      field.take(now, typed ? null : field.text);
+      field.note.replaceChildren(typed ? `Saved by another: ${shown(now || "(nothing)")}` : "");
     }
     form.complain([], trouble.message);
     form.say(h("p", {}, "What the other change set:"), h("ul", { class: "said" }, ...lines.map((line) => h("li", {}, line))));
