@@ -164,7 +164,7 @@ where $2::float8 is null or to_timestamp(started_at) >= now() - make_interval(se
 on conflict (request_id) do nothing
 
 -- name: apply_trace_queued
--- Announced, because any node may take it.
+-- $2: days, as for apply_trace_pending. Announced, because any node may take it.
 with queued as (
     insert into active_trace_requests
         (request_id, offer_id, tracking_url, target_country, inbound_params, priority, started_at, created_at,
@@ -174,6 +174,7 @@ with queued as (
     from jsonb_to_recordset($1::jsonb) as (
         request_id uuid, offer_id uuid, tracking_url text, target_country text, inbound_params jsonb,
         priority smallint, queued_at float8, timeout_at float8, identity jsonb)
+    where $2::float8 is null or to_timestamp(queued_at) >= now() - make_interval(secs => $2::float8 * 86400)
     on conflict (request_id) do nothing
     returning 1)
 select pg_notify('tracepool_traces', '') where exists (select from queued)

@@ -191,7 +191,7 @@ async def test_the_traces_of_background_clicks_come_first_and_fail_after_their_t
             )
             _, body = encode(queued)
             for _ in range(2):  # an entry may come twice
-                await rows.database.fetch("apply_trace_queued", f"[{body}]")
+                await rows.database.fetch("apply_trace_queued", f"[{body}]", None)
         await rows.sql("update active_trace_requests set node_id = $1 where request_id = $2", NODE, ids[2])
         await add_node(rows, NODE)
         report = await run_once(rows.database, every(60), node_id=OTHER)
