@@ -36,9 +36,7 @@ KINDS_OF = {FACTS: tuple(kind for kind in KINDS.values() if kind not in STATES),
 GIVEN = KINDS[IpGiven]
 OF_OWNER = (KINDS[IpChanged], GIVEN)
 """The kinds that change only the rows of their node."""
-DATED = (KINDS[TracePending], KINDS[Hit])
-"""The kinds that make rows unless they are too old."""
-INSERTED = (*DATED, KINDS[TraceQueued])
+INSERTED = (KINDS[TracePending], KINDS[TraceQueued], KINDS[Hit])
 OTHERS_TRIED_MAX = 20
 OTHERS_READ_MAX = 2_000
 NO_TRAFFIC = '"traffic":[]'
@@ -90,7 +88,7 @@ async def _execute(
         return await conn.execute(QUERIES["apply_ip_changed"], array, None)
     if kind == GIVEN:
         await conn.execute(QUERIES["lock_given"], array)
-    further = (node_id,) if kind in OF_OWNER else (days_kept,) if kind in DATED else ()
+    further = (node_id,) if kind in OF_OWNER else (days_kept,) if kind in INSERTED else ()
     return await conn.execute(QUERIES[f"apply_{kind}"], array, *further)
 
 
