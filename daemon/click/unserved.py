@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from daemon.click.answer import fallback_location
 from daemon.countries import canonical
@@ -30,6 +30,12 @@ class Unserved:
     fallback: Target | None = None
     param_rules: ParamRules = field(default_factory=ParamRules)
     click_ids: frozenset[str] = frozenset()
+    deadline_s: None = None
+
+    @property
+    def repeat_scope(self) -> UUID:
+        """What its repeats have in common. Not the offer's id: once an offer serves the click, the click is traced."""
+        return uuid5(self.id or NAMESPACE_URL, f"{self.reason} {self.name}")
 
     @property
     def name(self) -> str:
