@@ -122,7 +122,7 @@ async def _begun(current_clicks: Callable[[], Clicks | None], within_s: float) -
 
 
 def _is_misspelt(path: str, query: bytes) -> bool:
-    """Another path is a click's if it or its query names an offer, the query has a click id, or it is like a click's."""
+    """Another path is a click's if it or its query names an offer, the query has a click id, or it looks so."""
     path, query = path.lower(), query.lower()
     if "offer=" in path or path.startswith(tuple(CLICK_PATHS)) or any(mark in query for mark in CLICK_MARKS):
         return True
