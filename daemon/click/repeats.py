@@ -13,7 +13,8 @@ from uuid import UUID
 import trio
 
 from daemon.click.visitor import Visitor
-from daemon.web.query import Param, storable
+from daemon.storable import storable
+from daemon.web.query import Param
 
 C = TypeVar("C")
 

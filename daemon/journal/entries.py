@@ -5,13 +5,12 @@ An entry has all values of its row, so that applying it needs no other data. Tim
 its column.
 """
 
-import re
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import msgspec
 
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+from daemon.storable import stored_json
 
 Text = str | None
 Params = dict[str, str | list[str]]
@@ -209,20 +208,4 @@ def encode(entry: Entry) -> tuple[str, str]:
 
     Values that jsonb refuses are replaced: NUL and lone surrogates by U+FFFD, numbers that are not finite by null.
     """
-    try:
-        body = _ENCODER.encode(entry)
-    except UnicodeEncodeError:  # a lone surrogate
-        body = _ENCODER.encode(_storable(msgspec.to_builtins(entry, enc_hook=str)))
-    if b"\\u0000" in body:
-        body = _ENCODER.encode(_storable(msgspec.json.decode(body)))
-    return KINDS[type(entry)], body.decode()
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
-        return _UNSTORABLE.sub("\ufffd", value)
-    if isinstance(value, list | tuple):
-        return [_storable(item) for item in value]
-    if isinstance(value, dict):
-        return {_storable(key): _storable(item) for key, item in value.items()}
-    return value
+    return KINDS[type(entry)], stored_json(_ENCODER, entry)

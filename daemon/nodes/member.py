@@ -25,6 +25,7 @@ from daemon.nodes.joining import Entered, JoinRequest, joined
 from daemon.nodes.membership import Displaced, Doubt, Watch, left_quiet_s, sighting_of, trusts_itself_until
 from daemon.nodes.owned import Tenure
 from daemon.nodes.peers import RENEW_MIN_S, Peers, is_reading_due, peer_of
+from daemon.storable import stored_json
 from daemon.troubles import Troubles
 
 RENEW_S = 1.0
@@ -189,7 +190,7 @@ class Member:
             self.decided.set()
 
     def _encoded_figures(self) -> str:
-        return ENCODER.encode(self._figures()).decode()
+        return stored_json(ENCODER, self._figures())
 
     def _trust_from(self, asked_s: float) -> None:
         trust_s = float("inf") if self.alone else self._identity.trust_s

@@ -4,22 +4,19 @@ A query that is no valid click gives a value (RefusedClick), never an exception.
 parameters are put only between the "?" and the "#".
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import msgspec
 
+from daemon.storable import storable
 from daemon.web.urls import decoded, header_safe, safe_piece, safe_query
 
 PARAMS_MAX = 1_000
 """A query may hold this many parameters, counted by the "&" between them."""
 
 OFFER = "offer"
-
-# U+0000 is valid in a URL and in JSON, but PostgreSQL's text and jsonb refuse it; a lone surrogate is no UTF-8.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Param(msgspec.Struct, frozen=True):
@@ -89,11 +86,6 @@ def params_of(query: str) -> list[Param]:
             name, _, value = piece.partition("=")
             params.append(Param(decoded(name), decoded(value), piece))
     return params
-
-
-def storable(text: str) -> str:
-    """The text with U+FFFD for what PostgreSQL cannot hold: U+0000 and lone surrogates."""
-    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def as_mapping(params: Iterable[Param]) -> dict[str, str | list[str]]:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.web.query import PARAMS_MAX, Inbound, Param, RefusedClick, as_mapping, parse_click, storable
+from daemon.storable import storable
+from daemon.web.query import PARAMS_MAX, Inbound, Param, RefusedClick, as_mapping, parse_click
 
 
 def params(query: bytes) -> tuple[Param, ...]:
