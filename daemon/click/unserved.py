@@ -9,7 +9,7 @@ from daemon.countries import canonical
 from daemon.offers.model import ClosedOffer, Offer, Offers, Target, target_of
 from daemon.offers.param_rules import ParamRules
 from daemon.offers.values import NAME_CHARACTERS_MAX
-from daemon.web.query import Inbound, RefusedClick, parse_click, read_leniently
+from daemon.web.query import Inbound, RefusedClick, parse_click, read_leniently, storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class Unserved:
 
     @property
     def name(self) -> str:
-        return self.inbound.offer[:NAME_CHARACTERS_MAX]
+        """As PostgreSQL can hold it: the node's row has it too, among the offers with fallbacks."""
+        return storable(self.inbound.offer[:NAME_CHARACTERS_MAX])
 
     @property
     def country(self) -> None:

@@ -92,6 +92,14 @@ async def test_the_same_click_is_traced_once_its_offer_serves_it(autojump_clock:
     assert location == "https://shop.example/landing?gclid=7"
 
 
+async def test_the_counted_name_is_one_that_postgresql_can_hold() -> None:
+    face = Face(click={"fallback_url": "https://shop.example/"})
+    for query in (b"offer=%00", b"offer=a%00%ED%A0%80", b"offer=b&offer=%00"):
+        await face.click(query)
+    fallen = face.clicks.tally.figures(0).fallen
+    assert {one.offer for one in fallen} == {"\ufffd", "a\ufffd\ufffd\ufffd\ufffd", "b"}
+
+
 async def test_a_very_long_name_and_too_many_parameters_are_redirected_too() -> None:
     face = Face(click={"fallback_url": "https://shop.example/"})
     assert (await face.click(b"offer=" + b"x" * 9_000)).location == "https://shop.example/"
