@@ -22,7 +22,7 @@ from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable, DiskUnavailable, NodeDisplaced
 from daemon.host.clocks import read_boot_clock
 from daemon.host.state_dir import DISK_ERRORS, StateDir
-from daemon.journal.entries import KINDS, Hit, TracePending
+from daemon.journal.entries import KINDS, Hit, TracePending, TraceQueued
 from daemon.journal.forgetting import without_forgotten
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import FILE, Spool, SpooledEntry
@@ -135,7 +135,8 @@ async def original_or_copy(spool: Spool, database: Database) -> int | None:
 
 def days_kept(settings: Settings) -> dict[str, float]:
     """By the kinds of entries that make rows which are removed by their age."""
-    return {KINDS[Hit]: settings.retention.hits_days, KINDS[TracePending]: settings.retention.traces_days}
+    kept = settings.retention
+    return {KINDS[Hit]: kept.hits_days} | dict.fromkeys((KINDS[TracePending], KINDS[TraceQueued]), kept.traces_days)
 
 
 @asynccontextmanager

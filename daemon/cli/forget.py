@@ -28,7 +28,7 @@ def forget_person(
     the text as the value of any parameter, or as a part of a path.
 
     Entries of the journal that nodes have not shipped yet are blanked on their way,
-    for 30 days, and in the spool of each node that runs. Logs, exports and backups
+    however late, and in the spool of each node that runs. Logs, exports and backups
     cannot be reached: see the README, Personal data. The action log has a row that
     does not name the person: the network of an address, or the beginning of the
     SHA-256 of a click id.
@@ -45,7 +45,7 @@ def forget_person(
         _ask(request, with_database(settings, lambda database: find(database, request)))
     found = with_database(settings, lambda database: forget(database, request, commander()))
     say(f"forgotten: {_counts(found)}")
-    say("entries that arrive within 30 days are blanked too; logs, exports and backups are not reached")
+    say("their entries that arrive later are blanked too; logs, exports and backups are not reached")
     if request.network not in (None, request.value):
         _say_rest(request_of(request.network, None), settings)
 

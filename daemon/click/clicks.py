@@ -106,9 +106,10 @@ class Clicks:
         if isinstance(click, Answer):
             return click
         repeat_s, offer = self._live.current.click.repeat_s, click.offer
-        if repeat_s <= 0 or isinstance(offer, Unserved):
+        if repeat_s <= 0:
             return await self._redirect(click)
-        key = repeat_key(offer.id, offer.click_ids, click.inbound.params, visitor)
+        scope = offer.repeat_scope if isinstance(offer, Unserved) else offer.id
+        key = repeat_key(scope, offer.click_ids, click.inbound.params, visitor)
         if key is None:
             return await self._redirect(click)
         now_s = click.received.tick_s + waited_s
@@ -136,7 +137,7 @@ class Clicks:
         tracking_url = offer.target(self._draw()).of_click(parsed, request_id, offer.country)
         return Click(request_id, offer, parsed, visitor, kept, received, tracking_url, country_by=country_by)
 
-    async def _repeat(self, click: Click, offer: Offer, first: First[Click]) -> Answer:
+    async def _repeat(self, click: Click, offer: Offer | Unserved, first: First[Click]) -> Answer:
         """The first request's answer. If its visitor has left, this request goes on in its place, with its trace."""
         answer_by_s = click.received.tick_s + self._patience_s(offer) - ANSWER_BY_S
         self.waiting += 1
@@ -175,7 +176,7 @@ class Clicks:
         )
         return Answer(302, click.request_id, location=location, in_background=outcome == "background")
 
-    def _patience_s(self, offer: Offer) -> float:
+    def _patience_s(self, offer: Offer | Unserved) -> float:
         return offer.deadline_s or self._live.current.click.deadline_s
 
     async def _redirect(self, click: Click, first: First[Click] | None = None) -> Answer:

@@ -33,10 +33,10 @@ KEY_BYTES = 16
 NO_VALUE = frozenset("{}[]<>$")  # in a macro that was not replaced: it is the same in every visitor's click
 
 
-def repeat_key(offer_id: UUID, click_ids: Collection[str], params: Sequence[Param], visitor: Visitor) -> bytes | None:
+def repeat_key(scope: UUID, click_ids: Collection[str], params: Sequence[Param], visitor: Visitor) -> bytes | None:
     """What a click has in common with its repeats, as a digest. None if neither a click id nor an address is known.
 
-    `click_ids`: in lower case; none: CLICK_IDS.
+    `scope`: the offer's id, or what stands for an unserved click's. `click_ids`: in lower case; none: CLICK_IDS.
     """
     names = click_ids or CLICK_IDS
     parts = [param.raw for param in params if param.name.lower() in names and _is_click_id(param.value)]
@@ -47,7 +47,7 @@ def repeat_key(offer_id: UUID, click_ids: Collection[str], params: Sequence[Para
     else:
         parts = [visitor.address, visitor.user_agent or "", "", *(param.raw for param in params)]
     text = "\n".join(parts).encode("utf-8", "surrogatepass")
-    return blake2b(text, digest_size=KEY_BYTES, key=offer_id.bytes).digest()
+    return blake2b(text, digest_size=KEY_BYTES, key=scope.bytes).digest()
 
 
 def click_id_of(click_ids: Collection[str], params: Sequence[Param]) -> str | None:

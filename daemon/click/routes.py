@@ -1,5 +1,6 @@
 """The HTTP routes of the click face: `/track-hit`, `/livez` and `/readyz`. clicks.py decides a click's answer."""
 
+import difflib
 import json
 from collections.abc import Callable
 from http import HTTPStatus
@@ -7,6 +8,7 @@ from http import HTTPStatus
 import trio
 
 from daemon.click.clicks import Clicks
+from daemon.click.repeats import CLICK_IDS
 from daemon.click.visitor import TrustedProxies, is_preview_robot, purposes_in, trusted_proxies, visitor_of
 from daemon.http.connection import Handler, ServerLimits
 from daemon.http.http1 import Header, Request, Response
@@ -20,6 +22,9 @@ METHODS = ("GET", "HEAD")
 PROBES = ("/livez", "/readyz")
 CLICK_METHODS = (*METHODS, "POST")  # parallel tracking sends POST (navigator.sendBeacon); its body is ignored
 CLICK_PATHS = frozenset({"/track-hit", "/functions/v1/track-hit"})
+CLICK_MARKS = tuple(f"{name}=".encode() for name in ("offer", *CLICK_IDS))  # in the query of a click
+LIKENESS_MIN = 0.75  # of a misspelt path, see difflib
+LIKE_CHARACTERS_MAX = 64
 AFTER_A_LINK = "/.,;:!?)]>\"' "  # what follows a link in a text, and becomes a part of it
 RETRY_AFTER = (b"retry-after", b"2")
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
@@ -43,7 +48,7 @@ def click_handler(
     """`current_clicks()` is None at the start, until the offers' cache file is read: clicks wait for that.
 
     `hindrances()`: lines for /readyz. `falls_back()`: whether click.fallback_url is set. Then a misspelt path is a
-    click too, if it or its query names an offer.
+    click too, see `_is_misspelt`.
     """
     click = settings.click
     trusted = trusted_proxies(click.trusted_proxies, click.forwarded_header, click.country_header)
@@ -51,7 +56,7 @@ def click_handler(
     async def handle(request: Request) -> Response:
         path, clicks = request.path, current_clicks()
         is_click = path in CLICK_PATHS or _click_path(path) in CLICK_PATHS
-        is_click = is_click or (falls_back() and path not in PROBES and _names_offer(path, request.query))
+        is_click = is_click or (falls_back() and path not in PROBES and _is_misspelt(path, request.query))
         if not is_click and path not in PROBES:
             return _error(404, HTTPStatus.NOT_FOUND.phrase)
         if is_click and request.method == "OPTIONS" and (allowed := _cors(request)):
@@ -116,8 +121,12 @@ async def _begun(current_clicks: Callable[[], Clicks | None], within_s: float) -
     return None
 
 
-def _names_offer(path: str, query: bytes) -> bool:
-    return b"offer=" in query.lower() or "offer=" in path.lower() or path.lower().startswith(tuple(CLICK_PATHS))
+def _is_misspelt(path: str, query: bytes) -> bool:
+    """Another path is a click's if it or its query names an offer, the query has a click id, or it looks so."""
+    path, query = path.lower(), query.lower()
+    if "offer=" in path or path.startswith(tuple(CLICK_PATHS)) or any(mark in query for mark in CLICK_MARKS):
+        return True
+    return bool(difflib.get_close_matches(path[:LIKE_CHARACTERS_MAX], CLICK_PATHS, 1, LIKENESS_MIN))
 
 
 def _cors(request: Request) -> list[Header]:

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from daemon.click.answer import fallback_location
 from daemon.countries import canonical
 from daemon.offers.model import ClosedOffer, Offer, Offers, Target, target_of
 from daemon.offers.param_rules import ParamRules
 from daemon.offers.values import NAME_CHARACTERS_MAX
-from daemon.web.query import Inbound, RefusedClick, parse_click, read_leniently
+from daemon.web.query import Inbound, RefusedClick, parse_click, read_leniently, storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,17 @@ class Unserved:
     fallback: Target | None = None
     param_rules: ParamRules = field(default_factory=ParamRules)
     click_ids: frozenset[str] = frozenset()
+    deadline_s: None = None
+
+    @property
+    def repeat_scope(self) -> UUID:
+        """What its repeats have in common. Not the offer's id: once an offer serves the click, the click is traced."""
+        return uuid5(self.id or NAMESPACE_URL, f"{self.reason} {self.name}")
 
     @property
     def name(self) -> str:
-        return self.inbound.offer[:NAME_CHARACTERS_MAX]
+        """As PostgreSQL can hold it: the node's row has it too, among the offers with fallbacks."""
+        return storable(self.inbound.offer[:NAME_CHARACTERS_MAX])
 
     @property
     def country(self) -> None:

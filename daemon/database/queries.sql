@@ -164,7 +164,7 @@ where $2::float8 is null or to_timestamp(started_at) >= now() - make_interval(se
 on conflict (request_id) do nothing
 
 -- name: apply_trace_queued
--- Announced, because any node may take it.
+-- $2: days, as for apply_trace_pending. Announced, because any node may take it.
 with queued as (
     insert into active_trace_requests
         (request_id, offer_id, tracking_url, target_country, inbound_params, priority, started_at, created_at,
@@ -174,9 +174,10 @@ with queued as (
     from jsonb_to_recordset($1::jsonb) as (
         request_id uuid, offer_id uuid, tracking_url text, target_country text, inbound_params jsonb,
         priority smallint, queued_at float8, timeout_at float8, identity jsonb)
+    where $2::float8 is null or to_timestamp(queued_at) >= now() - make_interval(secs => $2::float8 * 86400)
     on conflict (request_id) do nothing
     returning 1)
-select pg_notify('tracepool_traces', '') where exists (select from queued)
+select pg_notify('tracepool_traces', '') from queued
 
 -- name: apply_trace_processing
 -- $1: an array of entries in order; the last one of each trace is applied. An entry that was refused once may come
@@ -304,9 +305,9 @@ on conflict (request_id) do nothing
 select request_id, kind from hits where click_id = left($1, 512) order by kind <> 'click', created_at desc limit 20
 
 -- name: count_old
--- $1: an array of entries, $2: days. How many are older: hits by answered_at, traces by started_at.
-select count(*) from jsonb_to_recordset($1::jsonb) as (answered_at float8, started_at float8)
-where to_timestamp(coalesce(answered_at, started_at)) < now() - make_interval(secs => $2::float8 * 86400)
+-- $1: an array of entries, $2: days. How many are older: hits by answered_at, traces by started_at or queued_at.
+select count(*) from jsonb_to_recordset($1::jsonb) as (answered_at float8, started_at float8, queued_at float8)
+where to_timestamp(coalesce(answered_at, started_at, queued_at)) < now() - make_interval(secs => $2::float8 * 86400)
 
 -- name: blockers
 -- The sessions that hold the locks which sessions such as this one wait for; pid 0: a prepared transaction.
@@ -601,9 +602,13 @@ where request_id = any($2::uuid[]) and status = 'pending' and node_id = $1 retur
 
 -- name: restart_batch_traces
 -- Claimed traces that did not end start again: those of an earlier run of node $1, if it is given, those of nodes that
--- have stopped, and those of the version before nodes.
-update active_trace_requests
-set status = 'pending', node_id = null, ip_assigned = null, ip_locked_at = null, wait_time_ms = null
+-- have stopped, and those of the version before nodes. Those of forgotten people are given up: their URLs are gone.
+update active_trace_requests t
+set (status, completed_at, error_message) = (
+        select case when f.is_gone then 'failed' else 'pending' end, case when f.is_gone then now() end,
+               case when f.is_gone then 'its visitor was forgotten before' else t.error_message end
+        from (select exists (select from forgotten_clicks c where c.request_id = t.request_id) as is_gone) f),
+    node_id = null, ip_assigned = null, ip_locked_at = null, wait_time_ms = null
 where priority > 0
       and (status = 'processing' or status = 'pending' and node_id is not null)
       and (node_id is null or node_id = $1 or node_id not in
@@ -800,15 +805,16 @@ select pg_advisory_xact_lock_shared($1, $2)
 
 -- name: forget_requests
 -- The people whose entries may still come from a node that was away.
-select kind, digest from forget_requests where at > now() - interval '30 days'
+select kind, digest, extract(epoch from at)::float8 as at_s from forget_requests
 
 -- name: add_forget_request
 -- $1 kind, $2 digest.
 insert into forget_requests (kind, digest) values ($1, $2)
 
 -- name: remove_old_forget_requests
-with old as (delete from forget_requests where at < now() - interval '30 days')
-delete from forgotten_clicks where at < now() - interval '30 days'
+-- $1: days. Later entries of these people make no rows any more.
+with old as (delete from forget_requests where at < now() - make_interval(secs => $1::float8 * 86400))
+delete from forgotten_clicks where at < now() - make_interval(secs => $1::float8 * 86400)
 
 -- name: forgotten_among
 select request_id from forgotten_clicks where request_id = any($1::uuid[])
@@ -857,7 +863,7 @@ where t.request_id = e.request_id
 
 -- name: new_forget_requests
 -- $1: an id.
-select id, kind, digest from forget_requests where id > $1 and at > now() - interval '30 days' order by id
+select id, kind, digest, extract(epoch from at)::float8 as at_s from forget_requests where id > $1 order by id
 
 -- name: forgotten_clicks
 select request_id from forgotten_clicks

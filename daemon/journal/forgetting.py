@@ -15,7 +15,7 @@ from uuid import UUID
 from daemon.database.postgres import Connection, in_chunks
 from daemon.database.queries import QUERIES
 from daemon.journal.entries import KINDS, Hit, TraceFinished, TracePending, TraceQueued
-from daemon.journal.personal import HOPS, PARAMS, Kind, Person, blanked, is_about, pattern_of, person_of
+from daemon.journal.personal import HOPS, PARAMS, Kind, Person, blanked, is_about, pattern_of, people_of, person_of
 from daemon.journal.refused import REQUEST_ID
 from daemon.journal.spool import PASSED_OVER, SpooledEntry
 
@@ -80,7 +80,7 @@ async def without_forgotten(conn: Connection, batch: Sequence[SpooledEntry]) -> 
 
     Rows of the same clicks that are in the tables already are blanked too.
     """
-    people = [Person(row["kind"], row["digest"]) for row in await conn.fetch(QUERIES["forget_requests"])]
+    people = people_of(await conn.fetch(QUERIES["forget_requests"]))
     if not people:
         return None
     ids = [UUID(entry.body[REQUEST_ID]) for entry in batch if entry.kind in PERSONAL]

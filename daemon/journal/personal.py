@@ -6,9 +6,10 @@ Of a click that matches, its figures stay, and of each URL its origin.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from math import inf
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -19,6 +20,7 @@ Kind = Literal["visitor", "click_id"]
 DEPTH_MAX = 3  # of URLs in parameters of URLs
 CLICK_ID_CHARACTERS_MIN, CHARACTERS_MAX = 4, 2_000
 SHOWN_DIGITS = 12
+CLOCKS_DIFFER_S = 300.0  # a node's clock, and PostgreSQL's; a click that waits is answered later
 
 URLS = ("location", "tracking_url", "final_url")
 PARAMS = ("inbound_params", "extracted_params")
@@ -31,14 +33,23 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`digest`: SHA-256 of kind and value, in hexadecimal."""
+    """`digest`: SHA-256 of kind and value, in hexadecimal. `until_s`: later clicks of a visitor are not about them."""
 
     kind: Kind
     digest: str
+    until_s: float = inf
 
 
 def person_of(kind: Kind, value: str) -> Person:
     return Person(kind, _digest(kind, value))
+
+
+def people_of(rows: Iterable[Mapping[str, Any]]) -> list[Person]:
+    """From rows of forget_requests. An address may be somebody else's later, a click id is not."""
+    return [
+        Person(row["kind"], row["digest"], row["at_s"] + CLOCKS_DIFFER_S if row["kind"] == "visitor" else inf)
+        for row in rows
+    ]
 
 
 def _digest(kind: Kind, value: str) -> str:
@@ -47,10 +58,12 @@ def _digest(kind: Kind, value: str) -> str:
 
 def is_about(body: Mapping[str, Any], people: Collection[Person]) -> bool:
     """Whether an entry, or a row with the same names, is about one of the people."""
-    digests = {person.digest for person in people}
     address = body.get("visitor_address")
-    if address and _digest("visitor", address) in digests:
-        return True
+    if address and people:
+        digest, at_s = _digest("visitor", address), body.get("answered_at", 0)
+        if any(person.digest == digest and at_s <= person.until_s for person in people):
+            return True
+    digests = {person.digest for person in people}
     if all(person.kind != "click_id" for person in people):
         return False
     return any(_digest("click_id", text) in digests for text in click_ids_in(body))

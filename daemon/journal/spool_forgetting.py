@@ -12,7 +12,7 @@ import trio
 
 from daemon.database.postgres import Database
 from daemon.journal.forgetting import blanked_entries
-from daemon.journal.personal import Person
+from daemon.journal.personal import Person, people_of
 from daemon.journal.refused import PREFIX
 from daemon.journal.spool import Spool, SpooledEntry
 
@@ -36,8 +36,7 @@ class SpoolForgetting:
         if not rows:
             return
         known = frozenset(row["request_id"] for row in await self._database.fetch("forgotten_clicks"))
-        people = [Person(row["kind"], row["digest"]) for row in rows]
-        changed = await trio.to_thread.run_sync(blank_spool, self._spool, people, known)
+        changed = await trio.to_thread.run_sync(blank_spool, self._spool, people_of(rows), known)
         self._done_id = max(row["id"] for row in rows)
         if changed:
             log.info("spool_forgot", entries=changed, requests=len(rows))

@@ -20,12 +20,13 @@ from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice
 from daemon.maintenance.retention import BUDGET_S, remove_old_rows
 from daemon.maintenance.storage import TABLES
-from daemon.settings.model import Settings
+from daemon.settings.model import Retention, Settings
 
 ROUND, STATISTICS, RETENTION = "round", "statistics", "retention"
 """The names in the table rounds."""
 UNHEALTHY_NAMED_MAX = 100
 BATCHES_MAX = 200  # in one round; the next round goes on
+FORGOTTEN_DAYS_MIN = 30.0  # a node that was away blanks its spool's file at its start
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ async def run_once(
     timed_out += await _in_batches(database, "end_queued_traces", rows)
     statistics = await database.work(_record_statistics, queued, settings.maintenance.interval_s, node_id, is_scheduled)
     await database.fetch("record_clicks")
-    await database.fetch("remove_old_forget_requests")
+    await database.fetch("remove_old_forget_requests", days_of_forgotten(settings.retention))
     unhealthy = await database.fetch("unhealthy_ips", UNHEALTHY_NAMED_MAX)
     removed = await remove_due_rows(database, settings, node_id if is_scheduled else None)
     return Report(
@@ -163,6 +164,11 @@ async def run_once(
         ),
         statistics=statistics,
     )
+
+
+def days_of_forgotten(kept: Retention) -> float:
+    """How long forgotten people are known by their digests: as long as a late entry of theirs would make a row."""
+    return max(FORGOTTEN_DAYS_MIN, kept.hits_days, kept.traces_days)
 
 
 async def _in_batches(database: Database, query: str, batch_rows: int, *args: Any) -> int:

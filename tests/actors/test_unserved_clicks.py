@@ -2,7 +2,7 @@
 
 import random
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import structlog
@@ -69,6 +69,37 @@ async def test_a_reload_sets_and_clears_the_fallback_url() -> None:
         assert (await face.click(b"offer=wintre")).status == status
 
 
+@pytest.mark.parametrize("query", [b"offer=wintre&gclid=7", b"offer=wintre", b"gclid=7", b"", b"offer=paused&x=1"])
+async def test_the_same_click_again_is_a_repeat(query: bytes) -> None:
+    face = Face(click={"fallback_url": "https://shop.example/{request_id}", "repeat_s": 30})
+    offers(face, paused={"is_active": False})
+    first, again = await face.click(query), await face.click(query)
+    assert again.location == first.location
+    assert [hit.kind for hit in of_kind(Hit, face.journal.entries)] == ["click", "repeat"]
+    await face.click(query.replace(b"offer", b"Offer") + b"&gclid=8")
+    await face.click(query.replace(b"wintre", b"winter") + b"&offer=w")
+    assert [hit.kind for hit in of_kind(Hit, face.journal.entries)][2:] == ["click", "click"]
+    assert face.clicks.answered == 3
+    assert face.clicks.waiting == 0
+
+
+async def test_the_same_click_is_traced_once_its_offer_serves_it(autojump_clock: trio.testing.MockClock) -> None:
+    face = Face(click={"fallback_url": "https://shop.example/", "repeat_s": 30})
+    async with served_by(face, lands_at("https://shop.example/landing", after_s=1)):
+        for row in ({"is_active": False}, {}):
+            offers(face, sale={"id": UUID(int=1), **row})
+            location = (await face.click(b"offer=sale&gclid=7")).location
+    assert location == "https://shop.example/landing?gclid=7"
+
+
+async def test_the_counted_name_is_one_that_postgresql_can_hold() -> None:
+    face = Face(click={"fallback_url": "https://shop.example/"})
+    for query in (b"offer=%00", b"offer=a%00%ED%A0%80", b"offer=b&offer=%00"):
+        await face.click(query)
+    fallen = face.clicks.tally.figures(0).fallen
+    assert {one.offer for one in fallen} == {"\ufffd", "a\ufffd\ufffd\ufffd\ufffd", "b"}
+
+
 async def test_a_very_long_name_and_too_many_parameters_are_redirected_too() -> None:
     face = Face(click={"fallback_url": "https://shop.example/"})
     assert (await face.click(b"offer=" + b"x" * 9_000)).location == "https://shop.example/"
@@ -106,6 +137,31 @@ async def test_a_paused_offer_does_not_hide_an_active_one_of_another_case() -> N
     offers(face, Sale={"is_active": False}, sale={"is_active": False})
     await face.click(b"offer=SALE")
     assert face.hit.reason == "unknown_offer", "it may mean two offers"
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/trackhit?x=1", 302),
+        ("/trak-hit", 302),
+        ("/Track_Hit/", 302),
+        ("/functions/v2/track-hit", 302),
+        ("/go?GCLID=7", 302),
+        ("/?fbclid=7", 302),
+        ("/c/summer?offer=wintre", 302),
+        ("/", 404),
+        ("/favicon.ico", 404),
+        ("/static/track?x=1", 404),
+        ("/" + "t" * 9_000, 404),
+    ],
+)
+async def test_a_misspelt_path_is_a_click_where_there_is_a_fallback_url(target: str, status: int) -> None:
+    path, _, query = target.partition("?")
+    face = Face(click={"fallback_url": ANYWHERE})
+    request = Request("GET", path, query.encode(), [])
+    with_url = click_handler(face.live.current, lambda: face.clicks, falls_back=lambda: True)
+    without = click_handler(face.live.current, lambda: face.clicks)
+    assert ((await with_url(request)).status, (await without(request)).status) == (status, 404)
 
 
 async def test_every_link_that_an_advertiser_may_write_ends_in_a_redirect() -> None:

@@ -9,8 +9,8 @@ from selenium.webdriver.support.select import Select
 from daemon.control.access import hash_of
 from tests.browser.browsing import Browser, serious
 from tests.browser.watched import Gate, Watched, watched_empty
+from tests.support.format_examples import EXAMPLES
 from tests.support.processes import Serving
-from tests.unit.test_formats import EXAMPLES
 
 pytestmark = pytest.mark.browser
 

@@ -33,7 +33,7 @@ def fake_overview(*advice: Advice, others: Sequence[Peer] = (), pools: PlayedPoo
         "writer": SimpleNamespace(recorded=70, dropped=4),
         "shipper": SimpleNamespace(reachable=False, refused=5, too_old=7),
         "spool": SimpleNamespace(refused=6, node_id=uuid4()),
-        "advisor": SimpleNamespace(advice=lambda: advice),
+        "advisor": SimpleNamespace(advice=lambda: advice, first_run=lambda: None),
         "queues": lambda: {"workers_busy": QueueStatus(6, 10)},
         "report": report,
     }

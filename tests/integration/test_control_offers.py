@@ -246,7 +246,9 @@ async def test_advice_has_its_rule_and_figures() -> None:
             "items": [
                 {
                     "code": "oversized", "severity": "info", "sentence": "Too many.", "rule": "half idle",
-                    "numbers": {"ips": 9.0}, "command": "tracepool plan", "about": "us",
+                    "numbers": {"ips": 9.0}, "command": "tracepool plan", "about": "us", "country": None, "offer": None,
+                    "provider": None, "count": None, "of": None, "error": None,
                 }
-            ]
+            ],
+            "first_run": None,
         }  # fmt: skip

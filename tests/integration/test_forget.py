@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from daemon.journal.entries import Hit, TraceFinished, TracePending, TraceProces
 from daemon.journal.forgetting import begin
 from daemon.journal.spool import Spool
 from daemon.journal.spool_forgetting import SpoolForgetting
+from daemon.maintenance.rounds import run_once
+from daemon.settings.model import Settings
 from tests.integration.commands import Commands
 from tests.integration.control_faces import control_face
 from tests.integration.databases import PostgresServer, Rows, fresh_database
@@ -115,6 +118,41 @@ async def test_entries_that_are_shipped_later_are_blanked_on_their_way(
         for entries in (before, begun, later, by_id):
             assert_forgotten(left[entries[0].request_id])
         assert "another-id" in left[other[0].request_id]
+
+
+async def test_people_stay_known_while_late_entries_make_rows_and_their_later_clicks_are_new(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    async with with_journal(postgres, tmp_path) as (rows, journal):
+        await forget(rows.database, request_of(ANNA, None), "cli:anna")
+        await rows.sql("insert into forgotten_clicks (request_id) values (gen_random_uuid())")
+        for days, left in ((89, 1), (91, 0)):
+            for table in ("forget_requests", "forgotten_clicks"):
+                await rows.sql(f"update {table} set at = at - make_interval(days => {days})")
+            await run_once(rows.database, Settings())
+            assert await rows.one("select count(*) from forget_requests") == left
+            assert await rows.one("select count(*) from forgotten_clicks") == left
+            if left:
+                late, later = click()[2], replace(click()[2], answered_at=time.time())
+                journal.writer.record(late, later)
+                await journal.flush()
+                found = await texts(rows)
+                assert ANNA not in found[late.request_id]
+                assert ANNA in found[later.request_id]
+
+
+async def test_a_trace_of_a_forgotten_person_does_not_start_again(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with with_journal(postgres, tmp_path) as (rows, _):
+        ids = [
+            await rows.add_trace(
+                status="processing", priority=1, tracking_url="https://ads.example/c", inbound_params=params
+            )
+            for params in (f'{{"gclid": "{ID}"}}', "{}")
+        ]
+        await forget(rows.database, request_of(None, ID), "cli:anna")
+        await rows.database.fetch("restart_batch_traces", None)
+        states = {row["request_id"]: row["status"] for row in await rows.sql("select * from active_trace_requests")}
+        assert [states[one] for one in ids] == ["failed", "pending"]
 
 
 async def test_a_batch_that_is_under_way_is_waited_for(postgres: PostgresServer) -> None:

@@ -8,7 +8,8 @@ import structlog
 
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
-from daemon.journal.entries import Entry, encode
+from daemon.journal.entries import Entry, TraceQueued, encode
+from daemon.journal_start import days_kept
 from daemon.maintenance.retention import GROWING, remove_old_rows
 from daemon.maintenance.rounds import run_once
 from daemon.maintenance.storage import read_stored
@@ -121,25 +122,27 @@ async def test_late_entries_land_once_and_those_beyond_the_retention_are_counted
 ) -> None:
     now_s = datetime.now(UTC).timestamp()
     day_s = 86_400.0
+    before_s = now_s - 8 * day_s
     late, old, trace, old_trace = uuid4(), uuid4(), uuid4(), uuid4()
     entries: list[Entry] = [
         hit(request_id=late, answered_at=now_s - 89 * day_s),
         hit(request_id=old, answered_at=now_s - 91 * day_s),
         pending(trace, started_at=now_s - 6 * day_s, timeout_at=now_s - 6 * day_s),
-        pending(old_trace, started_at=now_s - 8 * day_s, timeout_at=now_s - 8 * day_s),
+        pending(old_trace, started_at=before_s, timeout_at=before_s),
         finished(old_trace),
+        TraceQueued(uuid4(), uuid4(), "https://ads.example/", "us", {}, 1, before_s, before_s + 3_600),
     ]
     async with fresh_database(postgres) as rows:
         for run in (1, 2):  # the second is a copy of the spool, as of a cloned directory
             journal = Journal(tmp_path / f"{run}", rows.database, keep_s=60)
-            journal.shipper.facts._days_kept = lambda: {"hit": 90.0, "trace_pending": 7.0}
+            journal.shipper.facts._days_kept = lambda: days_kept(SETTINGS)
             with structlog.testing.capture_logs() as logged:
                 async with shipping(journal):
                     await journal.writer.durable(*entries)
                     await journal.flush()
-            assert journal.shipper.too_old == 2
+            assert journal.shipper.too_old == 3
             counted = {line["kind"]: line["entries"] for line in logged if line["event"] == "entries_too_old"}
-            assert counted == {"hit": 1, "trace_pending": 1}
+            assert counted == {"hit": 1, "trace_pending": 1, "trace_queued": 1}
             assert await rows.one("select array_agg(request_id) from hits") == [late]
             assert await rows.one("select array_agg(request_id) from active_trace_requests") == [trace]
 

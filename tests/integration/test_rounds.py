@@ -13,7 +13,9 @@ from trio_asyncio import aio_as_trio
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.host.clocks import read_clocks
-from daemon.journal.entries import TraceFinished, TraceQueued, encode
+from daemon.journal.entries import Entry, Hit, TraceFinished, TraceQueued, encode
+from daemon.journal.lane import FACTS, apply_batch
+from daemon.journal.spool import SpooledEntry
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import claim_round, end_own_traces, run_once
@@ -189,7 +191,7 @@ async def test_the_traces_of_background_clicks_come_first_and_fail_after_their_t
             )
             _, body = encode(queued)
             for _ in range(2):  # an entry may come twice
-                await rows.database.fetch("apply_trace_queued", f"[{body}]")
+                await rows.database.fetch("apply_trace_queued", f"[{body}]", None)
         await rows.sql("update active_trace_requests set node_id = $1 where request_id = $2", NODE, ids[2])
         await add_node(rows, NODE)
         report = await run_once(rows.database, every(60), node_id=OTHER)
@@ -236,3 +238,19 @@ async def test_a_start_restarts_its_own_batch_traces_and_a_round_those_of_lost_n
         )
         expected = ids[lost] + ids[left] + (ids[NODE] if starting else [])
         assert sorted(row["request_id"] for row in free) == sorted(expected)
+
+
+async def test_the_journal_applies_a_queued_trace_beside_its_hit(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        request_id, now_s = uuid4(), datetime.now(tz=UTC).timestamp()
+        url = "https://ads.example/go?c=1"
+        entries: tuple[Entry, ...] = (
+            TraceQueued(request_id, uuid4(), url, "us", {}, 1, now_s, now_s + 60),
+            Hit(request_id, None, "sale", "background", None, url, None, None, None, 0, now_s),
+        )
+        batch = [SpooledEntry(seq, *encode(entry)) for seq, entry in enumerate(entries, start=1)]
+        await rows.sql("insert into journal_position (node_id, lane, epoch, seq) values ($1, $2, 1, 0)", NODE, FACTS)
+        days = dict.fromkeys(("trace_pending", "hit"), 7.0)
+        assert await rows.database.work(apply_batch, NODE, 1, FACTS, 0, batch, None, days, Counter())
+        assert await claimed(rows, OTHER) == [request_id]
+        assert await rows.one("select count(*) from hits where outcome = 'background'") == 1

@@ -19,6 +19,7 @@ from daemon.journal.entries import (
     TraceFinished,
     TracePending,
     TraceProcessing,
+    TraceQueued,
     encode,
 )
 
@@ -29,6 +30,9 @@ IP_CHANGED = IpChanged(IP, "lease", "locked", 1.7e9 + 0.125, REQUEST, 1.7e9, 0, 
 PENDING = TracePending(
     REQUEST, OFFER, "https://offer.example/?ä=ö", "us", {"gclid": "x", "n": ["1", "2"], "empty": ""}, 1.7e9, 1.7e9 + 75
 )
+QUEUED = TraceQueued(
+    REQUEST, OFFER, "https://offer.example/?ä=ö", "us", {"gclid": "x"}, 1, 1.7e9, 1.7e9 + 3600, {"user_agent": "agent"}
+)
 PROCESSING = TraceProcessing(REQUEST, "192.0.2.1", 1.7e9, 12)
 FINISHED = TraceFinished(
     REQUEST, "completed", 1.7e9, "https://shop.example/", {"a": "1"}, (HOP, HOP), None, 900, 1000, 0, 4096
@@ -36,7 +40,16 @@ FINISHED = TraceFinished(
 HIT = Hit(
     REQUEST, OFFER, "summer-sale", "resolved", None, "https://shop.example/?a=1", "192.0.2.7", "agent", None, 950, 1.7e9
 )
-ENTRIES: list[Entry] = [IP_CHANGED, IpGiven(IP, OFFER, 4), PENDING, PROCESSING, FINISHED, IpTraffic(IP, 4096, 512), HIT]
+ENTRIES: list[Entry] = [
+    IP_CHANGED,
+    IpGiven(IP, OFFER, 4),
+    PENDING,
+    QUEUED,
+    PROCESSING,
+    FINISHED,
+    IpTraffic(IP, 4096, 512),
+    HIT,
+]
 
 
 def as_json(value: Any) -> Any:

@@ -13,7 +13,7 @@ create table forgotten_clicks (
 );
 create index forgotten_clicks_at on forgotten_clicks (at);
 
-comment on table forget_requests is 'for 30 days: SHA-256 of an address or a click id that later entries may still have';
+comment on table forget_requests is 'SHA-256 of an address or a click id that late entries may still have; kept while such entries make rows';
 
 create function tracepool_announce_forget() returns trigger language plpgsql set search_path from current as $$
 begin
