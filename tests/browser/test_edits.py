@@ -125,7 +125,17 @@ def test_the_later_of_two_editors_is_told_and_keeps_the_input(page: Browser, dae
     press(page, "Save")
     page.until(lambda: "updated two" in said(page), "it is saved on top")
     assert offer_of(daemon, "two", "notes, deadline_s") == [["mine", "7"]]
-    close_form(page)
+    daemon.do(Serving.psql, "update offers set notes = 'theirs again' where offer_name = 'two'")
+    remove(page)
+    page.until(lambda: "mine → theirs again" in said(page), "a removal is told too")
+    remove(page)
+    page.until(lambda: not page.find("#form-dialog").is_displayed(), "the second removal is done")
+    assert offer_of(daemon, "two", "1") == []
+
+
+def remove(page: Browser) -> None:
+    press(page, "Remove the offer")
+    answer(page, "yes")
 
 
 def test_a_lost_connection_keeps_the_input(page: Browser, daemon: Watched) -> None:

@@ -101,6 +101,12 @@ def test_the_sign_in_says_plainly_that_a_token_is_wrong_and_keeps_the_right_one_
     window.until(lambda: window.find("#login").is_displayed(), "it asks for a token again")
 
 
+def test_lists_without_rows_say_why_and_the_head_shows_each_link(page: Browser) -> None:
+    page.until(lambda: "Nothing was changed yet." in page.text("#actions"), "no action")
+    page.until(lambda: "No token but that of the settings" in page.text("#tokens"), "no token of the list")
+    assert page.run("const nav = document.querySelector('.top nav'); return nav.scrollWidth <= nav.clientWidth")
+
+
 def test_a_read_only_token_sees_no_button_that_it_may_not_use(page: Browser, daemon: Watched) -> None:
     page.until(lambda: page.run(VISIBLE) > 0, "an operator has buttons")
     daemon.do(add_token, "wall", "read", LOOKING)
@@ -109,6 +115,8 @@ def test_a_read_only_token_sees_no_button_that_it_may_not_use(page: Browser, dae
     page.until(partial(is_live, page), "the page is live")
     page.until(lambda: page.all("#countries .none"), "the panels are filled")
     assert page.run(VISIBLE) == 0
+    assert not page.find("#tester").is_displayed()
+    page.until(lambda: "Only a token with the role operator" in page.text("#tokens"), "the tokens are not asked for")
 
 
 def test_a_new_installation_shows_its_first_steps_and_no_green_advice(page: Browser) -> None:

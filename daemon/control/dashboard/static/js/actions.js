@@ -34,7 +34,7 @@ export class Actions {
     this.table = new Table(
       "actions",
       [(one) => when(one.at), (one) => one.who, (one) => one.what, (one) => one.subject, (one) => facts(one.detail)],
-      { key: (one) => one.id, empty: () => this.empty, classes: [null, null, null, "url", "facts-cell"] },
+      { key: (one) => one.id, empty: "Loading.", classes: [null, null, null, "url", "facts-cell"] },
     );
     keepForm($("actions-form"), "actions");
     $("actions-form").addEventListener("input", () => this.soon());
@@ -61,12 +61,12 @@ export class Actions {
       if (asked !== this.asked) return; // a later request shows its own
       this.items = cursor ? [...this.items, ...page.items] : page.items;
       this.next = page.next;
-      this.empty = filtered ? "No action matches." : "Nothing was changed yet.";
+      this.table.empty = filtered ? "No action matches." : "Nothing was changed yet.";
     } catch (trouble) {
       if (asked !== this.asked) return;
       this.items = [];
       this.next = null;
-      this.empty = trouble.message;
+      this.table.empty = trouble.message;
     }
     this.table.show(this.items);
     $("actions-more").hidden = !this.next;

@@ -125,6 +125,7 @@ export class Form {
       await act(this);
     } catch (trouble) {
       if (!(trouble instanceof ApiError)) throw trouble;
+      this.say(); // what an earlier action said is not of this one
       this.complain(trouble.errors, trouble.status ? trouble.message : LOST);
       if (trouble.status === 401) this.suspend();
     } finally {

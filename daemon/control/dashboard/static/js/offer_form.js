@@ -107,8 +107,7 @@ async function editOffer(key) {
     try {
       found = await patch(path, changes, found.version);
     } catch (trouble) {
-      if (trouble instanceof ApiError && trouble.status === 412) return newer(form, trouble);
-      throw trouble;
+      return late(form, trouble);
     }
     const offer = found.body;
     for (const field of fields) {
@@ -120,7 +119,14 @@ async function editOffer(key) {
     changed("offers");
   };
 
-  /** Another change came first: its values become the saved ones, and the input stays. */
+  /** Another change came first. */
+  const late = (form, trouble) => {
+    if (trouble.status === 412) return newer(form, trouble);
+    if (trouble.status !== 404) throw trouble;
+    throw new ApiError(404, `The offer ${found.body.offer_name} was removed meanwhile: nothing was changed. What you typed is still here.`);
+  };
+
+  /** The values of the other change become the saved ones, and the input stays. */
   const newer = async (form, trouble) => {
     const before = found;
     found = await getVersion(path);
@@ -140,7 +146,11 @@ async function editOffer(key) {
   const gone = async (form) => {
     const text = `Its clicks get the fallback of the settings, or 404. Its hits and traces stay. To pause it instead, take "is active" away.`;
     if (!(await question(`Remove the offer ${found.body.offer_name}?`, text, "Remove"))) return;
-    await remove(path, found.version);
+    try {
+      await remove(path, found.version);
+    } catch (trouble) {
+      return late(form, trouble);
+    }
     form.saved();
     form.end();
     changed("offers");

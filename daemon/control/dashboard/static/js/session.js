@@ -8,6 +8,9 @@ const TOKEN = /^[\x21-\x7e]{1,512}$/; // what an Authorization header can carry
 
 let admission = null;
 
+/** `name`: of the token that the daemon accepted; "settings": control.token. */
+export const session = { name: null };
+
 /** Resolves when the daemon admits this page; asks for a token until then, once however often it is called. */
 export function signedIn(connection) {
   admission ??= admit(connection).finally(() => (admission = null));
@@ -30,6 +33,7 @@ async function admit(connection) {
 }
 
 function admitted({ name, may_write: mayWrite }) {
+  session.name = name;
   document.documentElement.toggleAttribute("data-may-write", mayWrite);
   $("session").hidden = !token.get();
   setText($("session-name"), `${name === "settings" ? "token of the settings" : `token ${name}`}${mayWrite ? "" : " (read only)"}`);

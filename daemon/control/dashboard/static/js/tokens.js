@@ -3,8 +3,10 @@
 import { get, post, remove, token } from "./api.js";
 import { announce, button, h, tag, when } from "./dom.js";
 import { change, Field, Form, onChanged, opens, changed } from "./forms.js";
+import { session } from "./session.js";
 import { made, Table } from "./table.js";
 
+const READS = "Only a token with the role operator sees the tokens.";
 const state = (one) => (one.revoked_at ? "revoked" : one.current ? "in force, yours" : "in force");
 
 export class Tokens {
@@ -20,21 +22,27 @@ export class Tokens {
         (one) => (one.last_used_at ? when(one.last_used_at) : "never"),
         (one) => (one.revoked_at ? when(one.revoked_at) : made("revoke", () => button("Revoke", () => this.revoke(one), { "aria-label": `Revoke ${one.name}` }))),
       ],
-      { key: (one) => `${one.name} ${one.created_at}`, empty: "No token: every program of this machine may use this page." },
+      { key: (one) => `${one.name} ${one.created_at}`, empty: "Loading." },
     );
     onChanged("tokens", () => this.load());
     opens("new-token", () => this.create());
   }
 
   async load() {
+    if (!document.documentElement.hasAttribute("data-may-write")) return this.none(READS);
     try {
       this.items = (await get("/api/tokens")).items;
-      this.table.empty = "No token: every program of this machine may use this page.";
+      this.table.empty = session.name === "settings" ? "No token but that of the settings (control.token)." : "No token: every program of this machine may use this page.";
+      this.table.show(this.items);
     } catch (trouble) {
-      this.items = [];
-      this.table.empty = trouble.status === 403 ? "Only a token with the role operator sees the tokens." : trouble.message;
+      this.none(trouble.status === 403 ? READS : trouble.message);
     }
-    this.table.show(this.items);
+  }
+
+  none(why) {
+    this.items = [];
+    this.table.empty = why;
+    this.table.show([]);
   }
 
   create() {
