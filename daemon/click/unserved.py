@@ -9,7 +9,8 @@ from daemon.countries import canonical
 from daemon.offers.model import ClosedOffer, Offer, Offers, Target, target_of
 from daemon.offers.param_rules import ParamRules
 from daemon.offers.values import NAME_CHARACTERS_MAX
-from daemon.web.query import Inbound, RefusedClick, parse_click, read_leniently, storable
+from daemon.storable import storable
+from daemon.web.query import Inbound, RefusedClick, parse_click, read_leniently
 
 
 @dataclass(frozen=True, slots=True)
