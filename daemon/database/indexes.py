@@ -96,14 +96,20 @@ class IndexBuilder:
     async def _build(self, index: Index, *, is_invalid: bool) -> None:
         began_s = trio.current_time()
         log.info("index_begins", index=index.name, table=index.table, effect="clicks go on", again=is_invalid)
+        fault: DatabaseUnavailable | None = None
         async with self.database.own_connection(None) as connection, trio.open_nursery() as nursery:
             nursery.start_soon(self._report, index, began_s)
-            await connection.execute("set statement_timeout = 0")  # a role's own limit
-            if is_invalid:
-                schema = identifier(self.database.schema)
-                await connection.execute(f"drop index concurrently if exists {schema}.{index.name}")
-            await connection.execute(index.create(self.database.schema))
+            try:
+                await connection.execute("set statement_timeout = 0")  # a role's own limit
+                if is_invalid:
+                    schema = identifier(self.database.schema)
+                    await connection.execute(f"drop index concurrently if exists {schema}.{index.name}")
+                await connection.execute(index.create(self.database.schema))
+            except DatabaseUnavailable as e:  # the nursery would raise a group of it
+                fault = e
             nursery.cancel_scope.cancel()
+        if fault is not None:
+            raise fault
         log.info("index_built", index=index.name, after_s=round(trio.current_time() - began_s, 1))
 
     async def _report(self, index: Index, began_s: float) -> None:
