@@ -236,7 +236,7 @@ async def test_back_to_one_process_ships_and_ends_the_node_of_the_other(state_di
         second = await run_command("serve", "--config", config)
         assert (second.returncode, "another tracepool daemon" in second.stderr) == (1, True)
         assert await daemon.stop() == 0
-    left = hit()
+    left = hit(answered_at=time.time())
     spool = Spool(directory_of(state_dir, 2) / FILE)
     spool.append([encode(left)])
     spool.close()
