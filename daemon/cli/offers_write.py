@@ -105,7 +105,7 @@ def add(
 
         tracepool offers add summer-sale 'https://ads.example/click?id=7'
         tracepool offers add winter 'https://ads.example/c?w={gclid}' --country uk
-        tracepool offers add dach 'https://ads.example/d' --country de --country at \
+        tracepool offers add dach 'https://ads.example/d' --country de,at \
             --country-url at:https://ads.example/at --country-param geo
         tracepool offers add app 'https://ads.example/a' --landing-scheme market
         tracepool offers add shoes 'https://ads.example/s' --stop-at shop.example \
@@ -219,10 +219,10 @@ def import_file(
         click_ids        clickid subid
         tracking_urls    3:https://ads.example/a 1:https://ads.example/b
 
-    In JSON lines countries, country_urls and the last six may be lists and objects,
-    as `tracepool offers list --json` shows them; an empty one removes what the offer
-    has. target_country is the first of countries. An offer that exists is skipped
-    and counted, or with --update changed to the file's values.
+    In JSON lines countries, country_urls and the last six may be lists and
+    objects, as `tracepool offers list --json` shows them; an empty one removes
+    what the offer has. target_country is the first of countries. An offer that
+    exists is skipped and counted, or with --update changed to the file's values.
 
     Each bad row is reported on standard error with its line and the reason. The
     good rows are added together: if adding fails, none is added.

@@ -70,15 +70,15 @@ def status(
     Bytes are those of today's traces (UTC), as the proxies count them, with their
     cost in US dollars by each provider's price_per_gb.
 
-    "disk" has the sizes of the tables and of the spool, the free space, and how many
-    days it lasts at the growth of the last day.
+    "disk" has the sizes of the tables and of the spool, the free space, and how
+    many days it lasts at the growth of the last day.
 
     --json: countries, active_traces, last_minute, traffic_today by provider, disk,
     advice, first_run (the first steps of a new installation, or null),
     traces_waiting (why those of tracepool trace wait), nodes and, from a daemon
-    that runs here, its queues with their limits, its journal and its own part of the
-    figures in "node"; "daemon" is "running", "elsewhere" (only other nodes run) or
-    null.
+    that runs here, its queues with their limits, its journal and its own part of
+    the figures in "node"; "daemon" is "running", "elsewhere" (only other nodes
+    run) or null.
 
         tracepool status
         tracepool status --watch
@@ -252,9 +252,9 @@ def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
 
     A round ends locks and traces that are overdue, records a row of
     ip_pool_statistics, lists unhealthy IPs, removes rows older than
-    retention.hits_days, traces_days and statistics_days, and gives advice. A running
-    daemon does a round every minute, and does this one. Without a daemon, the command
-    does it on the tables.
+    retention.hits_days, traces_days and statistics_days, and gives advice. A
+    running daemon does a round every minute, and does this one. Without a daemon,
+    the command does it on the tables.
 
         tracepool maintenance
         tracepool maintenance --json

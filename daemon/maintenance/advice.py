@@ -143,10 +143,10 @@ def _most_fallen(f: Figures, fallbacks: int) -> tuple[str, str | None, str | Non
     offer, of_offer = (*by_offer.most_common(1), ("", 0))[0]
     country, of_country = (*by_country.most_common(1), ("", 0))[0]
     in_country = country if country and 2 * of_country > fallbacks else None
-    where = f"; {of_country} are of offers of {in_country}" if in_country else ""
+    where = f"; {of_country} of them with offers of {in_country}" if in_country else ""
     if not offer or 2 * of_offer <= fallbacks:
         return where, in_country, None
-    return f"; {of_offer} are of the offer {offer}{f' ({in_country})' if in_country else ''}", in_country, offer
+    return f"; {of_offer} of them with the offer {offer}{f' ({in_country})' if in_country else ''}", in_country, offer
 
 
 def _provider_suspected(f: Figures) -> Iterator[Advice]:

@@ -197,10 +197,10 @@ def test_a_report_is_shown_and_saved_with_a_token(page: Browser, daemon: Watched
     token = f"insert into control_tokens (name, role, hash) values ('reporter', 'operator', sha256('{TOKEN}'))"
     daemon.do(Serving.psql, token)
     page.until(lambda: page.driver.execute_async_script(IS_ASKED_FOR), "a token is asked for")
-    page.driver.get_log("browser")  # type: ignore[no-untyped-call] # Chromium reports each 401
     page.run("sessionStorage.setItem('tracepool-token', arguments[0])", TOKEN)
     page.driver.refresh()
     page.until(lambda: page.rows("report") and "report.by=reason" in page.driver.current_url, "signed in, same report")
+    page.driver.get_log("browser")  # type: ignore[no-untyped-call] # Chromium reports each 401
     page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     for name, key, value in (
         ("report", "reason", "no_ip"),

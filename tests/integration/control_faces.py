@@ -90,7 +90,7 @@ STATUS: dict[str, Any] = {
             "waiting": 2,
             "running": 0,
             "ahead": 0,
-            "since": "2026-01-01T00:00:00+00:00",
+            "since": "2026-01-01T00:00:00Z",
             "reason": "in_use",
             "why": "us is 67% in use (2 of 3 IPs), and such traces begin below 60%",
             "next": "add IPs",

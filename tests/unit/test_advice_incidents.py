@@ -146,12 +146,12 @@ def test_fallbacks_name_the_offer_and_the_country_of_most_of_them() -> None:
     clicks = LastMinute(100, 55, {"no_pool": 45}, None, None, fallbacks_by_offer=fallen)
     [advice] = of("fallbacks_high", clicks=clicks)
     assert (advice.country, advice.offer, advice.count, advice.of) == ("us", "shoes", 45, 100)
-    assert advice.sentence.endswith("; 30 are of the offer shoes (us).")
+    assert advice.sentence.endswith("; 30 of them with the offer shoes (us).")
     assert "--country us " in (advice.command or "")
     spread = replace(clicks, fallbacks_by_offer=(FallenOffer("shoes", "us", 20), FallenOffer("boots", "us", 20)))
     [advice] = of("fallbacks_high", clicks=spread)
     assert (advice.country, advice.offer) == ("us", None)
-    assert advice.sentence.endswith("; 40 are of offers of us.")
+    assert advice.sentence.endswith("; 40 of them with offers of us.")
 
 
 def test_a_paused_offer_is_in_the_command_as_one_word() -> None:
