@@ -82,6 +82,7 @@ async def test_what_a_full_disk_refuses_is_written_in_order_once_there_is_room(
         mock_clock.rate = 1
         writer.record(entries[4])
         await until(lambda: not writer.pending)
+        assert await writer.durable()
         assert disk.entries == [*map(encode, entries)]
         assert writer.dropped == 0
 
@@ -107,7 +108,7 @@ async def test_hits_that_reached_postgresql_without_the_disk_are_not_written_aga
         assert [kind for kind, _ in first] == ["hit", "hit"]
         writer.forget(first)
         writer.attach(cast(Spool, disk))
-        await until(lambda: not writer.pending)
+        assert await writer.durable()
         assert [kind for kind, _ in disk.entries] == ["ip_changed", "hit"]
 
 
