@@ -17,7 +17,10 @@ TESTS = Path(__file__).parent
 MARKERS = ("slow", "root", "browser")
 MEASURED = {"unit", "actors"}
 """The tiers in which `--cov` measures: they call the code directly, without processes and waits."""
-LONGEST_FIRST = ("faults/test_faults.py", "acceptance/", "browser/", "pages/", "integration/", "faults/")
+LONGEST_FIRST = (
+    "faults/test_faults.py", "acceptance/", "browser/", "pages/", "integration/", "faults/", "sim/",
+    "actors/test_balancer.py", "actors/test_prober.py", "unit/test_pool_overload.py", "unit/test_linear_time.py",
+)  # fmt: skip
 """The order in which the workers of pytest-xdist take the files. Quick files come last, so the workers end together."""
 
 # In a clean checkout Hypothesis's first text takes seconds: it writes tables of Unicode's characters to .hypothesis.
