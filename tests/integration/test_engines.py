@@ -168,7 +168,7 @@ async def test_no_process_is_left_after_the_block() -> None:
             for _ in range(2):
                 nursery.start_soon(pages.run, page("loop"))
             found = await until(lambda: all_four if len(all_four := processes()) == 4 else None)
-    assert [process for process in found if is_alive(process)] == []
+    await until(lambda: not any(map(is_alive, found)), "the pages' processes, which are killed, have ended")
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
