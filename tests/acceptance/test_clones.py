@@ -13,7 +13,7 @@ import trio
 from daemon.journal import copies
 from daemon.journal.spool import FILE
 from tests.support.processes import Serving, click, database_of, psql, serving
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, until
 
 FALLBACK = "https://ads.example/go"
 ACTIVE = "select count(*) from nodes where state = 'active'"
@@ -72,20 +72,19 @@ async def test_a_node_that_its_clone_displaces_ends_and_starts_as_a_new_node_wit
             while daemon.process.poll() is None and not enough.is_set():
                 answered[daemon.state_dir.name] += (await click(daemon, "a")).redirected
 
-        async with serving(clone, {**settings, "node": {"name": "second"}}, ready=False) as second:
-            async with trio.open_nursery() as visitors:
-                visitors.start_soon(visit, original)
-                await second.ready()
+        async with trio.open_nursery() as visitors:
+            visitors.start_soon(visit, original)
+            await until(lambda: answered["first"] > 0, "the original answers")
+            async with serving(clone, {**settings, "node": {"name": "second"}}) as second:
                 visitors.start_soon(visit, second)
                 [line] = await original.logged("node_displaced")
                 assert "named second" in line["why"]
                 with trio.fail_after(PATIENCE_S):
                     assert await original.process.wait() == 1
                 enough.set()
-            async with serving(original.state_dir, settings) as again:
-                assert await count(url, ACTIVE) == 2
-                assert await again.stop() == 0
-            assert not second.log("node_claim_lost")
-            assert await second.stop() == 0
-        assert answered["first"] > 0
+                async with serving(original.state_dir, settings) as again:
+                    assert await count(url, ACTIVE) == 2
+                    assert await again.stop() == 0
+                assert not second.log("node_claim_lost")
+                assert await second.stop() == 0
         assert await count(url, "select count(*) from hits") >= sum(answered.values())

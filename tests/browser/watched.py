@@ -181,7 +181,7 @@ async def _serve(begun: _Begun) -> None:
                 begun.known.set()
                 await begun.watched._over.wait()
                 nursery.cancel_scope.cancel()
-            assert daemon.faults() == []
+            assert daemon.faults() == [], f"the log has errors: {daemon.faults()}"
             await daemon.stop()
 
 
@@ -216,7 +216,7 @@ async def _serve_two(begun: _Begun) -> None:
             begun.watched = Watched(first, trio.lowlevel.current_trio_token(), trio.Event(), second)
             begun.known.set()
             await begun.watched._over.wait()
-            assert first.faults() == []
+            assert first.faults() == [], f"the log has errors: {first.faults()}"
             await first.stop()
 
 
