@@ -29,15 +29,15 @@ from daemon.database.failures import ENDED_STATEMENTS, OUTAGES, translated_error
 from daemon.database.login_faults import login_fault
 from daemon.database.queries import QUERIES
 from daemon.database.servers import servers_of
+from daemon.database.sessions import CLOSE_S, Limits, closed, in_transaction
 from daemon.database.sessions import Connection as Connection
-from daemon.database.sessions import Limits, closed, in_transaction
 from daemon.errors import BadSettings
 from daemon.settings import model
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-RELEASE_TIMEOUT_S = 5.0
+LISTEN_S = 5.0
 CLIENT_MARGIN_S = 5.0  # beyond the server's limit
 NOTIFICATIONS_MAX = 1_000
 # Named statements would fail behind a pooler, and after an ALTER TABLE.
@@ -116,12 +116,14 @@ class Database:
             await closed(conn)
 
     async def _release(self, conn: Connection) -> None:
-        """After a cancel, asyncpg would finish the release in the background; its error would end the loop."""
-        releasing = asyncio.ensure_future(self._pool.release(conn, timeout=RELEASE_TIMEOUT_S))
+        """After a cancel, asyncpg would finish the release in the background; its error would end the loop.
+
+        The session is not closed here: it may be another unit's before the close begins.
+        """
+        releasing = asyncio.ensure_future(self._pool.release(conn, timeout=CLOSE_S))
         try:
             await asyncio.shield(releasing)
         except asyncio.CancelledError:
-            await closed(conn)
             with contextlib.suppress(*OUTAGES):
                 await releasing
             raise
@@ -156,7 +158,7 @@ class Database:
     async def _listen(
         self, channels: tuple[str, ...], receive_one: Any, lost: Callable[[], None]
     ) -> tuple[Connection, bool]:
-        conn = await self._connect(statement_timeout_s=RELEASE_TIMEOUT_S)
+        conn = await self._connect(statement_timeout_s=LISTEN_S)
         try:
             conn.add_termination_listener(lambda _: lost())
             pooled = await is_pooled(conn)
