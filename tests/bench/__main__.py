@@ -1,7 +1,8 @@
 """Benchmarks: `python -m tests.bench [NAME…] [--quick] [--json FILE] [--peer COMMAND]`.
 
 Measures on loopback, with its own processes, what the daemon promises, and a reference in the same run. A missed target
-is shown but is no error: the exit status is 1 only if a benchmark could not be carried out.
+is shown but is no error: the exit status is 1 only if a benchmark could not be carried out. Each figure is said when it
+is known; Ctrl-C ends with the table of those so far.
 """
 
 import argparse
@@ -90,8 +91,12 @@ def main(words: Sequence[str] | None = None) -> int:
                 found[name] = []
                 for figure in BENCHMARKS[name](scene, options.quick, say):
                     found[name].append(figure)  # also those before a failure
-            except Exception:
+                    say(f"{figure.name}: {shown(figure.measured, figure.unit)} {VERDICTS[figure.ok]}")
+            except BaseException as e:
                 broken.append(name)
+                if not isinstance(e, Exception):  # Ctrl-C, from Trio in a group
+                    progress.print(f"{name} was interrupted: the figures so far follow")
+                    break
                 progress.print(f"[red]{name} broke[/]")
                 traceback.print_exc()
     out.print(_table(found))
