@@ -22,6 +22,7 @@ from tests.support.hostile_pages import hostile_pages
 
 HOST = "jump.example"
 HOSTILE_URL = f"http://{HOST}/hostile"
+HARMLESS_URL = f"http://{HOST}/harmless"
 PAGES = 1_000
 _PLAIN = "<!doctype html><title>A page</title><p>It has no script."
 
