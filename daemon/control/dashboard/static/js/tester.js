@@ -19,7 +19,7 @@ export class Tester {
       if (!this.running) this.trace();
     });
     this.form.link.addEventListener("input", () => ($("tester-urls").hidden = true));
-    this.form.link.addEventListener("change", () => this.offerOf(this.form.link.value.trim()).catch(() => null));
+    for (const field of [this.form.link, this.form.country]) field.addEventListener("change", () => this.offerOf(this.form.link.value.trim()).catch(() => null));
     this.form.link.addEventListener("focus", () => this.names());
     $("tester-stop").addEventListener("click", () => this.running?.abort.abort());
   }
@@ -34,7 +34,7 @@ export class Tester {
   async offerOf(link) {
     if (!link || /^[a-z][a-z0-9+.-]*:\/\//i.test(link)) return null;
     const offer = await get(`/api/offers/${encodeURIComponent(link)}`);
-    const urls = offer.tracking_urls?.length ? offer.tracking_urls.map((share) => share.url) : [offer.final_url];
+    const urls = urlsOf(offer, this.form.country.value.trim().toLowerCase() || offer.target_country);
     const choice = this.form.elements.namedItem("url");
     if (choice.dataset.of !== `${offer.id} ${urls}`) {
       choice.dataset.of = `${offer.id} ${urls}`;
@@ -140,6 +140,15 @@ export class Tester {
       ...(trace.final_url ? [h("h3", {}, "Landing page"), copyable(trace.final_url, "the landing page's URL"), paramsList(params)] : []),
     );
   }
+}
+
+/** The tracking URLs of an offer in a country; where that is none of its countries, all of them. */
+function urlsOf(offer, country) {
+  const urls = (shares) => shares.map((share) => share.url);
+  const [own, common] = [offer.country_urls ?? {}, offer.tracking_urls?.length ? urls(offer.tracking_urls) : [offer.final_url]];
+  if (Object.hasOwn(own, country)) return urls(own[country]);
+  if ([offer.target_country, ...(offer.countries ?? [])].includes(country)) return common;
+  return [...new Set([...common, ...Object.values(own).flatMap(urls)])];
 }
 
 /** A random UUID. crypto.randomUUID exists only where the page came over https or from this machine. */
