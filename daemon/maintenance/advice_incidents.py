@@ -6,8 +6,9 @@ The figures of these rules come from memory, so the advice changes within second
 from collections.abc import Iterator, Mapping
 from shlex import quote
 
-from daemon.countries import canonical
-from daemon.maintenance.figures import Advice, Figures, Severity, names
+from daemon.countries import canonical, is_acceptable
+from daemon.maintenance.advice_countries import correction
+from daemon.maintenance.figures import Advice, Figures, OddCountry, Severity, names
 from daemon.nodes.figures import AttemptFigures
 
 OUT_MIN_PERCENT = 5.0
@@ -28,6 +29,7 @@ def country_without_ips(f: Figures) -> Iterator[Advice]:
         counts = f.countries.get(country)
         if (counts and counts.total) or (f.evidence.nobodys_ips and country in f.evidence.slots):
             continue
+        whose = "its" if len(offers) == 1 else "their"
         several = f"{len(offers)} active offers ({names(offers)})"
         which = several if len(offers) > 1 else f"the active offer {offers[0]}"
         effect = (
@@ -35,13 +37,14 @@ def country_without_ips(f: Figures) -> Iterator[Advice]:
             if has_default
             else "clicks are not traced, and go to the tracking URL with the reason no_pool"
         )
+        more = f"tracepool provision import ips.csv --country {quote(country)}"
         yield Advice(
             "country_without_ips",
             Severity.WARNING if has_default else Severity.CRITICAL,
-            f"There is no IP in {country}, the country of {which}: {'its' if len(offers) == 1 else 'their'} {effect}.",
+            f"There is no IP in {country or quote(country)}, the country of {which}: {whose} {effect}.",
             "a country of an active offer has no IP",
             {"ips": 0, "offers": len(offers)},
-            f"tracepool provision import ips.csv --country {quote(country)}",
+            more if is_acceptable(country) else correction(OddCountry(country, offers=offers)),
             country,
             country=country,
             offer=offers[0] if len(offers) == 1 else None,
