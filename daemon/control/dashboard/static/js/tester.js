@@ -8,6 +8,7 @@ import { hopsList, paramsList } from "./hops.js";
 const POLL_MS = 500;
 const POLLS_MAX = 40; // the row of a trace that ended is in PostgreSQL within a second or so
 const OFFERS_MAX = 500;
+const REGIONS = new Intl.DisplayNames(["en"], { type: "region" });
 const NO_OFFER = "link-tester";
 const MOODS = { completed: "good", failed: "bad", timeout: "warn" };
 
@@ -30,11 +31,12 @@ export class Tester {
     $("tester-offers").replaceChildren(...page.items.map((offer) => h("option", { value: offer.offer_name })));
   }
 
-  /** The offer of this name; its tracking URLs become choices. Null for a URL. */
+  /** The offer of this name; its tracking URLs in the asked country, else in its first one, become choices. Null for a URL. */
   async offerOf(link) {
     if (!link || /^[a-z][a-z0-9+.-]*:\/\//i.test(link)) return null;
     const offer = await get(`/api/offers/${encodeURIComponent(link)}`);
-    const urls = urlsOf(offer, this.form.country.value.trim().toLowerCase() || offer.target_country);
+    const shares = sharesIn(offer, this.form.country.value.trim() || offer.target_country);
+    const urls = shares?.length ? shares.map((share) => share.url) : [offer.final_url];
     const choice = this.form.elements.namedItem("url");
     if (choice.dataset.of !== `${offer.id} ${urls}`) {
       choice.dataset.of = `${offer.id} ${urls}`;
@@ -142,13 +144,15 @@ export class Tester {
   }
 }
 
-/** The tracking URLs of an offer in a country; where that is none of its countries, all of them. */
-function urlsOf(offer, country) {
-  const urls = (shares) => shares.map((share) => share.url);
-  const [own, common] = [offer.country_urls ?? {}, offer.tracking_urls?.length ? urls(offer.tracking_urls) : [offer.final_url]];
-  if (Object.hasOwn(own, country)) return urls(own[country]);
-  if ([offer.target_country, ...(offer.countries ?? [])].includes(country)) return common;
-  return [...new Set([...common, ...Object.values(own).flatMap(urls)])];
+/** The tracking URLs of an offer in a country: `country` is a code, or an English name. */
+function sharesIn(offer, country) {
+  const own = Object.entries(offer.country_urls ?? {});
+  return own.find(([key]) => nameOf(key) === nameOf(country))?.[1] ?? offer.tracking_urls;
+}
+
+/** The English name of a country's code, in lower case; uk and gb have one name. Another text stays. */
+function nameOf(country) {
+  return (/^[a-z]{2}$/i.test(country) ? REGIONS.of(country.toUpperCase()) : country).toLowerCase();
 }
 
 /** A random UUID. crypto.randomUUID exists only where the page came over https or from this machine. */
