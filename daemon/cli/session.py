@@ -4,7 +4,7 @@ import os
 import pwd
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, TypeVar, TypeVarTuple
 
@@ -18,7 +18,7 @@ from daemon.control.actions import Action, record_action, recorded
 from daemon.database import embedded
 from daemon.database.postgres import Connection, Database, database_loop, open_database
 from daemon.database.upgrade import upgrade
-from daemon.errors import TheirFault
+from daemon.errors import DatabaseUnavailable, TheirFault
 from daemon.settings.model import Settings
 from daemon.settings.sources import hide_secrets, load
 
@@ -55,20 +55,25 @@ def settings_of(config: Path | None) -> Settings:
 
 
 @contextmanager
-def database_at(settings: Settings) -> Iterator[str]:
-    """Yield the URL of the database. An embedded server that does not run is started, and stopped at the end."""
+def database_at(settings: Settings, answer_s: float | None = None) -> Iterator[str]:
+    """Yield the URL of the database. An embedded server that does not run is started, and stopped at the end.
+
+    `answer_s`: how long to wait for an embedded server that runs and does not answer.
+    """
     if settings.database.url is not None:
         yield settings.database.url.get_secret_value()
         return
-    server = embedded.start(settings.state_dir)
+    server = embedded.start(settings.state_dir, answer_s)
     try:
         yield server.url
     finally:
         server.stop()
 
 
-def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:
-    """Run `use` on Trio with a migrated database, and return its result.
+def use_database(
+    url: str, settings: Settings, use: Callable[[Database], Awaitable[T]], answer_s: float | None = None
+) -> T:
+    """Run `use` on Trio with a migrated database, and return its result. `answer_s`: bounds the time before `use`.
 
     Raises DatabaseUnavailable, DatabaseSetupFailed, or TheirFault with PostgreSQL's error if it refuses a statement.
     """
@@ -77,9 +82,9 @@ def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitab
         opened = open_database(url, settings.database, connections_max=CONNECTIONS_MAX)
         async with database_loop(), trio.open_nursery() as nursery:
             await nursery.start(_end_at_ctrl_c)
-            async with opened as database:
+            async with AsyncExitStack() as stack:
                 try:
-                    await upgrade(database, warn)
+                    database = await _ready(stack, opened, answer_s)
                     result = await use(database)
                 except asyncpg.PostgresError as e:
                     raise TheirFault(f"PostgreSQL refuses: {e}") from e
@@ -93,6 +98,16 @@ def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitab
         raise next((cause for cause in causes if isinstance(cause, KeyboardInterrupt)), causes[0]) from e
 
 
+async def _ready(
+    stack: AsyncExitStack, opened: AbstractAsyncContextManager[Database], answer_s: float | None
+) -> Database:
+    with trio.move_on_after(float("inf") if answer_s is None else answer_s):
+        database = await stack.enter_async_context(opened)
+        await upgrade(database, warn)
+        return database
+    raise DatabaseUnavailable(f"PostgreSQL did not answer within {answer_s:g} s", "check that PostgreSQL runs")
+
+
 async def _end_at_ctrl_c(*, task_status: trio.TaskStatus[None]) -> None:
     """Raise KeyboardInterrupt here: raised by Python in a callback of asyncio it is swallowed, and the wait goes on."""
     with trio.open_signal_receiver(signal.SIGINT) as signals:
@@ -101,9 +116,10 @@ async def _end_at_ctrl_c(*, task_status: trio.TaskStatus[None]) -> None:
             raise KeyboardInterrupt
 
 
-def with_database(settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:
-    with database_at(settings) as url:
-        return use_database(url, settings, use)
+def with_database(settings: Settings, use: Callable[[Database], Awaitable[T]], answer_s: float | None = None) -> T:
+    """`answer_s`: how long to wait for a database that can be used."""
+    with database_at(settings, answer_s) as url:
+        return use_database(url, settings, use, answer_s)
 
 
 def commander() -> str:

@@ -36,10 +36,12 @@ LOOK_S = 1.0
 SAY_AGAIN_S = 10.0  # while the reason stays the same and its figures change
 QUIET_S = 3.0  # after the end of a trace nothing is said about waits
 LATE_S = 5.0  # after --timeout, for the daemon to end the traces
-CANCEL_S = 5.0
+SILENT_S = 1.0  # PostgreSQL has not answered for that long: nothing more is awaited after --timeout
+CANCEL_S = 2.0
 URLS_MAX = 1_000_000
 TIMEOUT_MAX_S = 86_400
 QUERIED_AT_ONCE = 2_000  # the first ones only, because traces end roughly in their order
+UNANSWERED = "check that PostgreSQL runs, and look for locks (pg_stat_activity)"
 NOT_SERVED = "the daemon is not running: start it (tracepool serve), or store the URLs for it with --no-wait"
 COLUMNS = ("url", "status", "hops", "ms", "ip", "final url or error")
 ALL = "all"
@@ -93,16 +95,32 @@ def trace(
     async def use(database: Database) -> bool:
         if not is_served and not nodes_that_run(await database.fetch("load_nodes")):
             raise TheirFault(NOT_SERVED)
-        add = partial(add_traces, now=now, timeout_s=timeout)
-        ids = await database.work(recorded, commander(), lambda _: queued(wanted, country), add, wanted, country)
+        ids = await _stored(database, wanted, country, now=now, timeout_s=timeout)
         if no_wait:
             for request_id in ids:
                 say(str(request_id))
             return True
         return await _Traces(database, settings, canonical(country), ids, now, timeout, as_json).ended()
 
-    landed = with_database(settings, use)
+    landed = with_database(settings, use, answer_s=None if timeout is None else timeout + LATE_S)
     return 0 if landed and not refused else 1
+
+
+async def _stored(
+    database: Database, urls: Sequence[str], country: str, *, now: bool, timeout_s: float | None
+) -> list[UUID]:
+    """Raises DatabaseUnavailable if PostgreSQL does not answer soon after `timeout_s`."""
+    add = partial(add_traces, now=now, timeout_s=timeout_s)
+    with trio.move_on_after(_or_ever(timeout_s) + LATE_S):
+        return await database.work(recorded, commander(), lambda _: queued(urls, country), add, urls, country)
+    raise DatabaseUnavailable(
+        f"PostgreSQL did not answer within --timeout {timeout_s:g}: no URL is traced, or only until that time is over",
+        UNANSWERED,
+    )
+
+
+def _or_ever(timeout_s: float | None) -> float:
+    return float("inf") if timeout_s is None else timeout_s
 
 
 def _cancel(ids: Sequence[str], settings: Settings) -> int:
@@ -160,6 +178,7 @@ class _Traces:
     _left: dict[UUID, None] = field(init=False)
     _rows: dict[UUID, dict[str, Any]] = field(default_factory=dict, init=False)
     _ended_s: float = field(default=float("-inf"), init=False)  # when one of them ended last
+    _asked_s: float | None = field(default=None, init=False)  # when PostgreSQL was asked, while it does not answer
     _said: tuple[object, str] = field(default=(None, ""), init=False)
     _said_s: float = field(default=float("-inf"), init=False)
 
@@ -172,8 +191,8 @@ class _Traces:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_at_sigterm)
                 nursery.start_soon(self._say_waits)
-                with trio.move_on_after(float("inf") if self.timeout_s is None else self.timeout_s + LATE_S):
-                    await self._follow()
+                nursery.start_soon(self._end_late, nursery.cancel_scope)
+                await self._follow()
                 nursery.cancel_scope.cancel()
         finally:
             await self._cancel_left()
@@ -186,7 +205,9 @@ class _Traces:
         order = {request_id: place for place, request_id in enumerate(self.ids)}
         with progress("tracing", len(self.ids)) as advanced:
             while self._left:
+                self._asked_s = trio.current_time()
                 rows = await self.database.work(traces_of, list(islice(self._left, QUERIED_AT_ONCE)))
+                self._asked_s = None
                 for row in sorted(rows, key=lambda row: order[row["request_id"]]):
                     del self._left[row["request_id"]]
                     self._rows[row["request_id"]] = row
@@ -198,6 +219,23 @@ class _Traces:
                     self._ended_s = trio.current_time()
                 elif self._left:
                     await trio.sleep(POLL_S)
+
+    async def _end_late(self, scope: trio.CancelScope) -> None:
+        """Cancel `scope` after --timeout: when the daemon has had time to end the traces, or PostgreSQL is silent."""
+        await trio.sleep(_or_ever(self.timeout_s))
+        for _ in range(round(LATE_S / POLL_S)):
+            if self._silent_s >= SILENT_S:
+                break
+            await trio.sleep(POLL_S)
+        silence = f"; PostgreSQL has not answered for {self._silent_s:.0f} s" if self._silent_s >= SILENT_S else ""
+        missing = f"{len(self._left)} of {len(self.ids)}"
+        warn(f"tracepool: --timeout {self.timeout_s:g} is over without the result of {missing}{silence}")
+        scope.cancel()
+
+    @property
+    def _silent_s(self) -> float:
+        """For how long PostgreSQL has not answered."""
+        return 0.0 if self._asked_s is None else trio.current_time() - self._asked_s
 
     async def _cancel_left(self) -> None:
         if not self._left:
@@ -224,7 +262,7 @@ class _Traces:
 
     async def _look(self) -> None:
         try:
-            found = await trio.to_thread.run_sync(ask, self.settings.state_dir, "status")
+            found = await trio.to_thread.run_sync(ask, self.settings.state_dir, "status", abandon_on_cancel=True)
             wait = await self._wait_elsewhere() if found is None else self._wait_in(found)
         except TheirFault as e:
             self._say("daemon", f"waiting: {e}")

@@ -45,11 +45,12 @@ class EmbeddedServer:
                 _release(self.data_dir, self._users_lock)
 
 
-def start(state_dir: Path) -> EmbeddedServer:
+def start(state_dir: Path, answer_s: float | None = None) -> EmbeddedServer:
     """Attaches to the running server of this state directory, or starts it, after creating the cluster if needed.
 
     Takes about a second the first time, 0.2 s later, up to 30 s after a crash. Creates the database `tracepool`. Raises
-    DatabaseSetupFailed with PostgreSQL's messages and advice.
+    DatabaseSetupFailed with PostgreSQL's messages and advice. `answer_s`: how long to wait for a running server that
+    does not answer, instead of those 30 s.
     """
     home = state_dir.resolve() / "postgres"
     data = home / "data"
@@ -60,7 +61,7 @@ def start(state_dir: Path) -> EmbeddedServer:
             users_lock = _open_lock(home / "users.lock", account)
             try:
                 fcntl.flock(users_lock, fcntl.LOCK_SH)
-                return _attach_or_start(data, account, users_lock)
+                return _attach_or_start(data, account, users_lock, answer_s or cluster.READY_WAIT_S)
             except BaseException:
                 users_lock.close()
                 raise
@@ -80,7 +81,7 @@ def running_url(state_dir: Path) -> str | None:
         return None  # no access: not usable for this process
 
 
-def _attach_or_start(data: Path, account: Account, users_lock: FileIO) -> EmbeddedServer:
+def _attach_or_start(data: Path, account: Account, users_lock: FileIO, answer_s: float) -> EmbeddedServer:
     binaries = cluster.binaries_for(data)
     running = cluster.running(data)
     if running is None:
@@ -93,8 +94,8 @@ def _attach_or_start(data: Path, account: Account, users_lock: FileIO) -> Embedd
         socket_dir = running[1]
         cluster.wait(
             lambda: cluster.answers(binaries, socket_dir),
-            cluster.READY_WAIT_S,
-            f"A PostgreSQL server (process {running[0]}) holds {data} but did not answer in {cluster.READY_WAIT_S} s: "
+            answer_s,
+            f"A PostgreSQL server (process {running[0]}) holds {data} but did not answer in {answer_s:g} s: "
             f"it may still be recovering from a crash, so try again; else see {data.parent / 'server.log'}.",
         )
     try:

@@ -38,6 +38,14 @@ def test_each_country_of_an_active_offer_without_ips_is_named_with_its_offers() 
     assert "4 active offers (a, b, c and 1 more)" in fr.sentence
 
 
+def test_a_text_that_no_import_accepts_is_corrected_in_the_offer() -> None:
+    empty, pool, typo = of("country_without_ips", offers={"": ("c",), "eu": ("a",), "ukk": ("b",)})
+    assert pool.command == "tracepool provision import ips.csv --country eu"
+    assert "target_country = 'uk' where 'ukk' = any" in str(typo.command)
+    assert empty.sentence.startswith("There is no IP in '', the country of the active offer c:")
+    assert "target_country = 'COUNTRY' where '' = any" in str(empty.command)
+
+
 def test_a_default_country_with_ips_takes_the_clicks() -> None:
     offers, us = {"de": ("boots",)}, {"us": counts(3)}
     [served] = of("country_without_ips", offers=offers, countries=us, default_country="USA")

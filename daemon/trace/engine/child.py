@@ -23,7 +23,8 @@ from daemon.trace.engine.host import host_functions, warm_up
 from daemon.trace.engine.limits import ANSWER_BYTES, ANSWER_HEAD, HEAP_BYTES, NUMBER, REQUEST_HEAD, STACK_BYTES
 from daemon.trace.engine.sandbox import ANSWER, REQUEST, Sandbox
 
-NICE = 15  # clicks have precedence over pages
+NICE = 10  # clicks have precedence over pages
+SESSION_NICE = 5  # beside other sessions: with more, an engine starves on a machine that others overload
 _HEAP_END_BYTES = 140_000  # glibc extends the heap by as much (M_TOP_PAD)
 _READ_BYTES = 1 << 16
 NO_REQUEST = 3  # the exit status of a page's process whose standard input ended
@@ -183,7 +184,7 @@ def _give_way() -> None:
         os.nice(NICE)
     # Where the kernel schedules sessions as groups (sched(7), autogroup), nice counts only inside a session.
     with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as sessions:
-        sessions.write(str(NICE))
+        sessions.write(str(SESSION_NICE))
 
 
 def main(make: Callable[[], _quickjs.Context] = template) -> None:

@@ -267,7 +267,7 @@ function markBuiltIn(object) {
 const page = bare({
   request: null, url: "", base: null, clock: 0, tasks: [], taskCount: 0, running: 0, readyState: "loading",
   missed: "", missedToLeave: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
-  referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
+  event: undefined, referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
   observers: [], atLoad: [], ignoresWrites: 0, tasksRun: 0, loading: false, evalBlocked: false, title: null,
 });
 
@@ -286,7 +286,7 @@ const SHOWING = new RegExp("^(?:(?:html\\w+)?element\\.|performance\\.|Intl\\.|"
   "navigator\\.(?:connection|permissions|userActivation|mediaSession|geolocation|scheduling|mediaCapabilities)|" +
   "document\\.(?:fonts|styleSheets|adoptedStyleSheets|wasDiscarded|timeline|dir|getSelection|createTreeWalker|" +
   "createNodeIterator|elements?FromPoint|getAnimations|lastModified|fullscreen\\w*|startViewTransition)|" +
-  "(?:customElements|getComputedStyle|getSelection|visualViewport|OffscreenCanvas|Blob|URL\\.createObjectURL|CSS|NodeFilter|" +
+  "(?:customElements|getComputedStyle|getSelection|visualViewport|OffscreenCanvas|Blob\\.\\w+|URL\\.createObjectURL|CSS|NodeFilter|" +
   "(?:offset|client|scroll)(?:Width|Height|Top|Left)|speechSynthesis|trustedTypes|scheduler|chrome|import|matchMedia|" +
   "localeCompare)$|to\\w+ with options$)");
 
@@ -303,6 +303,7 @@ function exceed(limit) {
 function awaits(name) {
   if (!page.awaited) page.awaited = name;
 }
+const ERRORS = bare({ Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError });
 const domError = (name, message) => new DOMExceptionOfTheWorld(message || name, name);
 
 // ── Tasks on the virtual clock ──────────────────────────────────────────────────────────────────────────────────────
@@ -350,9 +351,15 @@ function report(error, text) {
   page.reporting = true;
   const event = newEvent("error", { cancelable: true }, prototypes.ErrorEvent);
   own(event).message = "Uncaught " + message;
-  own(event).error = error;
+  own(event).error = text === undefined ? error : errorOf(message);
+  own(event).filename = page.url;
   dispatch(windowRecord, event);
   page.reporting = false;
+}
+/** The error of a script, of which the host has told the text. */
+function errorOf(text) {
+  const found = exec(/^(\w+): ([\s\S]*)$/, text);
+  return found !== null && hasOwn(ERRORS, found[1]) ? new ERRORS[found[1]](found[2]) : null;
 }
 /** Runs a classic script in the global scope. */
 function runText(text) {
@@ -393,9 +400,14 @@ function follow(how, url, more = {}) {
   page.jump = bare({
     how, task: page.tasksRun, url: url.href, method: more.method || "GET", body, type: more.type || "", due: page.clock,
     noReferrer: more.noReferrer === true, missed: page.missed, awaited: page.awaited, replaced: false,
-    policies: arraySlice(page.referrerPolicies), cookies: page.cookies.length,
+    policies: more.policy ? withOne(page.referrerPolicies, more.policy) : arraySlice(page.referrerPolicies), cookies: page.cookies.length,
     skipped: page.needs.length, failed: page.failures > page.failuresBefore,
   });
+}
+function withOne(list, one) {
+  const longer = arraySlice(list);
+  push(longer, one);
+  return longer;
 }
 const sameDocument = (href) => withoutFragment(href) === withoutFragment(page.url);
 
@@ -506,18 +518,27 @@ const allowsEval = () => !some(page.policies, (policy) => {
 function allowsUrl(names, href) {
   return !some(page.policies, (policy) => {
     const sources = sourcesOf(policy, names);
-    if (sources === null) return false;
-    const url = parsedUrl(href);
-    return !some(sources, (source) => {
-      const text = lower(source);
-      if (text === "*") return test(/^https?:$/, url.protocol);
-      if (text === "'self'") return url.origin === here().origin;
-      if (test(/^[a-z][a-z0-9+.-]*:$/, text)) return text === url.protocol;
-      const parts = exec(/^(?:([a-z]+):\/\/)?(\*\.)?([^/:]+)(?::([0-9*]+))?/, text);
-      if (parts === null || parts[3][0] === "'") return false;
-      if (parts[1] && parts[1] + ":" !== url.protocol) return false;
-      return parts[2] ? endsWith(url.hostname, "." + parts[3]) : url.hostname === parts[3];
-    });
+    return sources !== null && !someMatches(sources, parsedUrl(href));
+  });
+}
+const someMatches = (sources, url) => some(sources, (source) => {
+  const text = lower(source);
+  if (text === "*") return test(/^https?:$/, url.protocol);
+  if (text === "'self'") return url.origin === here().origin;
+  if (test(/^[a-z][a-z0-9+.-]*:$/, text)) return text === url.protocol;
+  const parts = exec(/^(?:([a-z]+):\/\/)?(\*\.)?([^/:]+)(?::([0-9*]+))?/, text);
+  if (parts === null || parts[3][0] === "'") return false;
+  if (parts[1] && parts[1] + ":" !== url.protocol) return false;
+  return parts[2] ? endsWith(url.hostname, "." + parts[3]) : url.hostname === parts[3];
+});
+/** Whether all policies allow an external script (CSP 3, 6.7.1.1). With 'strict-dynamic' no host counts, but what a script inserts runs. */
+function allowsScript(record, url) {
+  const nonce = record.nonce || attribute(record, "nonce");
+  return !some(page.policies, (policy) => {
+    const sources = sourcesOf(policy, ["script-src-elem", "script-src", "default-src"]);
+    if (sources === null || (nonce && contains(sources, `'nonce-${nonce}'`))) return false;
+    if (contains(map(sources, lower), "'strict-dynamic'")) return record.fromParser;
+    return !someMatches(sources, url);
   });
 }
 function addPolicy(text) {
@@ -867,7 +888,7 @@ function loadScript(record, source, kind) {
     queue(0, () => fire(record, "error"));
     return;
   }
-  if (!allowsUrl(["script-src-elem", "script-src", "default-src"], url.href) && !nonceAllows(record)) {
+  if (!allowsScript(record, url)) {
     queue(0, () => fire(record, "error"));
     return;
   }
@@ -885,13 +906,6 @@ function loadScript(record, source, kind) {
     });
   }
 }
-const nonceAllows = (record) => {
-  const nonce = record.nonce || attribute(record, "nonce");
-  return nonce && !some(page.policies, (policy) => {
-    const sources = sourcesOf(policy, ["script-src-elem", "script-src", "default-src"]);
-    return sources !== null && !contains(sources, `'nonce-${nonce}'`);
-  });
-};
 function runFetched(record, url, kind) {
   page.ignoresWrites++;
   runAnswer(record, url, kind);
@@ -1180,7 +1194,7 @@ function load(openings) {
   page.loading = false;
   page.loaded = true;
   if (parser.stopped) return;
-  fire(windowRecord, "pageshow");
+  dispatch(windowRecord, newEvent("pageshow", {}, prototypes.PageTransitionEvent));
   if (!parser.stopped) startRefresh();
 }
 function setReadyState(state) {
@@ -1221,17 +1235,20 @@ function listen(record, event, phase) {
   if (state.stopped) return;
   state.current = record;
   state.phase = phase;
-  const wrapper = wrap(record);
+  const wrapper = wrap(record), before = page.event;
+  page.event = event; // window.event
   if (phase !== 1) {
     const handler = handlerOf(record, state.type);
     if (handler !== null) handle(record, handler, event, state);
   }
   each(arraySlice(record.listeners[state.type] || []), (one) => {
+    if (one.signal && one.signal.aborted) removeListener(record, state.type, one.callback, one.capture);
     if (state.stoppedNow || one.removed || (phase === 1 && !one.capture) || (phase === 3 && one.capture)) return;
     if (one.once) removeListener(record, state.type, one.callback, one.capture);
     if (typeof one.callback === "function") call(one.callback, wrapper, [event]);
     else call((value) => one.callback.handleEvent(value), undefined, [event]);
   });
+  page.event = before;
 }
 /** Event handlers (HTML 8.1.8.1): a result of false cancels; that of window.onerror cancels by true. */
 function handle(record, handler, event, state) {
@@ -1245,9 +1262,11 @@ function addListener(record, type, callback, options) {
   if (type === "unhandledrejection") awaits(type);
   const capture = typeof options === "object" && options !== null ? !!options.capture : !!options;
   const once = typeof options === "object" && options !== null && !!options.once;
+  const signal = typeof options === "object" && options !== null && options.signal ? own(options.signal) : null;
+  if (signal !== null && signal.aborted) return;
   const list = record.listeners[type] || (mine(record, "listeners")[type] = []);
   if (!some(list, (one) => one.callback === callback && one.capture === capture)) {
-    push(list, bare({ callback, capture, once, removed: false }));
+    push(list, bare({ callback, capture, once, signal, removed: false }));
   }
 }
 function removeListener(record, type, callback, capture) {
@@ -1776,7 +1795,7 @@ function requestSubmit(form, submitter) {
   const skips = attribute(form, "novalidate") !== null || (submitter && attribute(submitter, "formnovalidate") !== null);
   if (!skips && some(fieldsOf(form), isInvalid)) return;
   const event = newEvent("submit", { bubbles: true, cancelable: true }, prototypes.SubmitEvent);
-  own(event).submitter = submitter;
+  own(event).submitter = wrap(submitter);
   if (dispatch(form, event)) submitForm(form, submitter);
 }
 /** Whether a field fails the constraint validation (HTML 4.10.21). */
@@ -1794,9 +1813,9 @@ function isInvalid(field) {
   return value !== "" && ((type === "email" && !test(/^[^@\s]+@[^@\s]+$/, value)) || (type === "url" && parsedUrl(value) === null));
 }
 /** What a click does if no listener cancels it: the activation behavior of the element or an ancestor. */
-function activate(record) {
+function activate(record, event) {
   for (let one = record; isElement(one); one = one.parent) {
-    if ((one.tag === "a" || one.tag === "area") && attribute(one, "href") !== null) return followLink(one);
+    if ((one.tag === "a" || one.tag === "area") && attribute(one, "href") !== null) return followLink(one, event);
     if (one.tag === "button" || (one.tag === "input" && contains(["submit", "image", "reset"], typeOf(one)))) {
       const form = formOf(one);
       if (form !== null && !isDisabled(one) && isSubmitButton(one)) requestSubmit(form, one);
@@ -1816,13 +1835,15 @@ const labelled = (label) => {
   return id !== null ? byId(documentRecord, id) : first(label, (one) => isElement(one) && contains(CONTROLS, one.tag));
 };
 /** HTML 4.6.5, follow the hyperlink. */
-function followLink(record) {
+function followLink(record, event) {
+  const { ctrlKey, shiftKey, altKey, button } = own(event);
+  if (ctrlKey || shiftKey || altKey || button) return; // another tab or window, a download, or nothing
   const target = attribute(record, "target") ?? baseTarget();
   if (!isOwnWindow(target) || attribute(record, "download") !== null) return;
   const url = parsedUrl(attribute(record, "href"), documentBase(), page.request.encoding);
   if (url === null) return;
   const noReferrer = contains(words(lower(attribute(record, "rel") || "")), "noreferrer");
-  follow("link", url, { noReferrer });
+  follow("link", url, { noReferrer, policy: attribute(record, "referrerpolicy") });
 }
 /** A synthetic click (HTML 6.4.4) or a dispatched click event: listeners first, then what the element does. */
 function click(record) {
@@ -1841,7 +1862,7 @@ function clickWith(record, event) {
     fire(record, "input", { bubbles: true });
     fire(record, "change", { bubbles: true });
   } else {
-    activate(record);
+    activate(record, event);
   }
   return true;
 }
@@ -2488,6 +2509,13 @@ share(of("base"), {
   get href() { return inDocument(attribute(own(this), "href") || ""); },
   set href(value) { setAttribute(own(this), "href", value); },
 });
+share(of("progress"), {
+  get max() { const found = toNumber(attribute(own(this), "max")); return found > 0 ? found : 1; },
+  set max(value) { setAttribute(own(this), "max", toText(toNumber(value))); },
+  get value() { const found = toNumber(attribute(own(this), "value")); return found > 0 ? (found < this.max ? found : this.max) : 0; },
+  set value(value) { setAttribute(own(this), "value", toText(toNumber(value))); },
+  get position() { return attribute(own(this), "value") === null ? -1 : this.value / this.max; },
+});
 const ENCTYPES = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
 const oneOf = (list, value, otherwise) => (contains(list, lower(value || "")) ? lower(value) : otherwise);
 share(of("form"), {
@@ -2630,19 +2658,29 @@ const EVENTS = bare({ UIEvent: "Event", MouseEvent: "UIEvent", PointerEvent: "Mo
   HashChangeEvent: "Event", PopStateEvent: "Event", SubmitEvent: "Event", FormDataEvent: "Event", MessageEvent: "Event", StorageEvent: "Event",
   ProgressEvent: "Event", PageTransitionEvent: "Event" });
 each(ownKeys(EVENTS), (name) => expose(name, ({ [name]: class extends global[EVENTS[name]] {} })[name]));
-const eventFields = (name, fields) => each(words(fields), (field) => defineProperty(prototypes[name], field, {
-  get() { return own(this)[field] ?? null; }, enumerable: true, configurable: true,
+const eventFields = (name, fields, initial = null) => each(words(fields), (field) => defineProperty(prototypes[name], field, {
+  get() { return own(this)[field] ?? initial; }, enumerable: true, configurable: true,
 }));
 eventFields("CustomEvent", "detail");
-eventFields("ErrorEvent", "message error filename lineno colno");
-eventFields("HashChangeEvent", "oldURL newURL");
+eventFields("ErrorEvent", "error");
+eventFields("ErrorEvent", "message filename", "");
+eventFields("ErrorEvent", "lineno colno", 0);
+eventFields("HashChangeEvent", "oldURL newURL", "");
 eventFields("SubmitEvent", "submitter");
 eventFields("FormDataEvent", "formData");
-eventFields("MessageEvent", "data origin source");
-eventFields("UIEvent", "detail view");
-eventFields("MouseEvent", "button buttons clientX clientY screenX screenY ctrlKey shiftKey altKey metaKey relatedTarget");
-eventFields("KeyboardEvent", "key code keyCode ctrlKey shiftKey altKey metaKey");
+eventFields("MessageEvent", "data source");
+eventFields("MessageEvent", "origin", "");
+eventFields("UIEvent", "view");
+eventFields("UIEvent", "detail", 0);
+eventFields("MouseEvent", "relatedTarget");
+eventFields("MouseEvent", "button buttons clientX clientY screenX screenY", 0);
+eventFields("KeyboardEvent", "key code", "");
+eventFields("KeyboardEvent", "keyCode", 0);
+each(["MouseEvent", "KeyboardEvent"], (name) => eventFields(name, "ctrlKey shiftKey altKey metaKey", false));
 eventFields("PopStateEvent", "state");
+eventFields("PageTransitionEvent", "persisted", false);
+eventFields("UIEvent", "which", 0);
+defineProperty(prototypes.MouseEvent, "which", { get() { return this.button + 1; }, enumerable: true, configurable: true });
 share(prototypes.CustomEvent, { initCustomEvent(type, bubbles, cancelable, detail) { this.initEvent(type, bubbles, cancelable); own(this).detail = detail; } });
 share(prototypes.MouseEvent, { initMouseEvent(type, bubbles, cancelable) { this.initEvent(type, bubbles, cancelable); } });
 
@@ -2805,7 +2843,7 @@ const theLocation = create(prototypes.Location);
 function setPart(part, value) {
   const url = changedUrl(page.url, part, value);
   if (part === "hash") {
-    if (url.hash !== here().hash) moveTo(url.href);
+    if (url.hash !== here().hash) moveTo(url.hash ? url.href : withoutFragment(page.url) + "#");
   } else if (url !== null) {
     follow("script", url, { reloads: part === "search" || part === "pathname" });
   }
@@ -2882,7 +2920,24 @@ function newStorage(values) {
 const escapedName = (text) => ask("encode", [text, "utf-8", "form"]);
 function decodedName(text) {
   const spaced = replaced(text, /\+/g, () => " ");
-  return replaced(spaced, /(?:%[0-9A-Fa-f]{2})+/g, (match) => decodedCode(match[0]));
+  return replaced(spaced, /(?:%[0-9A-Fa-f]{2})+/g, (match) => decodedBytes(map(arraySlice(split(match[0], /%/g), 1), (digits) => toNumber("0x" + digits))));
+}
+/** UTF-8 decode (Encoding 6): each part that is no UTF-8 becomes one U+FFFD. */
+function decodedBytes(bytes) {
+  let text = "";
+  for (let at = 0; at < bytes.length;) {
+    const one = bytes[at++], rest = one < 0x80 ? 0 : one >= 0xc2 && one < 0xe0 ? 1 : one >= 0xe0 && one < 0xf0 ? 2 : one >= 0xf0 && one < 0xf5 ? 3 : -1;
+    let point = rest < 0 ? 0xfffd : rest === 0 ? one : one & (0x3f >> rest), left = rest;
+    let lowest = one === 0xe0 ? 0xa0 : one === 0xf0 ? 0x90 : 0x80, highest = one === 0xed ? 0x9f : one === 0xf4 ? 0x8f : 0xbf;
+    for (; left > 0 && at < bytes.length && bytes[at] >= lowest && bytes[at] <= highest; left--) {
+      point = (point << 6) | (bytes[at++] & 0x3f);
+      lowest = 0x80;
+      highest = 0xbf;
+    }
+    if (left > 0) point = 0xfffd;
+    text += point > 0xffff ? fromCharCode(0xd7c0 + (point >> 10), 0xdc00 + (point & 0x3ff)) : fromCharCode(point);
+  }
+  return text;
 }
 const pairsIn = (query) => map(filter(split(query, /&/g), (part) => part !== ""), (part) => {
   const at = indexOf(part, "=");
@@ -2934,6 +2989,15 @@ expose("URLSearchParams", class URLSearchParams {
   toString() { return pairsText(own(this).pairs); }
 });
 share(prototypes.URLSearchParams, pairMethods);
+share(prototypes.URLSearchParams, {
+  delete(name, value) {
+    const one = own(this);
+    one.pairs = filter(one.pairs, (pair) => !isPair(pair, name, value));
+    one.changed();
+  },
+  has(name, value) { return some(own(this).pairs, (pair) => isPair(pair, name, value)); },
+});
+const isPair = (pair, name, value) => pair.name === toText(name) && (value === undefined || pair.value === toText(value));
 expose("URL", class URL {
   constructor(href, base) {
     const from = base === undefined ? null : parsedUrl(base);
@@ -3042,11 +3106,17 @@ expose("TextDecoder", class TextDecoder {
   decode(bytes) {
     if (bytes === undefined) return "";
     const list = bytes instanceof global.ArrayBuffer ? new global.Uint8Array(bytes) : bytes;
-    let text = "";
-    for (let at = 0; at < list.length; at++) text += "%" + slice("0" + list[at].toString(16), -2);
-    return decodedCode(text);
+    const text = decodedBytes(list);
+    return text[0] === "\ufeff" ? slice(text, 1) : text;
   }
 });
+
+/** What scripts give to navigator.sendBeacon. Its content is not kept: who reads it misses it. */
+expose("Blob", class Blob {
+  constructor(parts = [], options = {}) { weakSet(records, this, bare({ type: lower(toText((options && options.type) || "")) })); }
+  get type() { return own(this).type; }
+});
+each(words("size arrayBuffer bytes slice stream text"), (name) => missing(prototypes.Blob, name, "Blob."));
 
 /** Messages between two ports arrive in a task. */
 expose("MessagePort", class MessagePort extends prototypes.EventTarget.constructor {
@@ -3084,13 +3154,29 @@ each(ownKeys(WAITING), (name) => {
 });
 expose("AbortSignal", class AbortSignal extends global.EventTarget {
   get aborted() { return own(this).aborted === true; }
+  get reason() { return own(this).reason; }
+  throwIfAborted() { if (own(this).aborted) throw own(this).reason; }
+  static abort(reason) {
+    const controller = new global.AbortController();
+    controller.abort(reason);
+    return controller.signal;
+  }
   static timeout() { awaits("AbortSignal.timeout"); return new global.AbortSignal(); }
 });
 expose("AbortController", class AbortController {
   constructor() { this.signal = new SignalOfTheWorld(); }
-  abort() { own(this.signal).aborted = true; fire(own(this.signal), "abort"); }
+  abort(reason = domError("AbortError", "signal is aborted without reason")) {
+    const signal = own(this.signal);
+    if (signal.aborted) return;
+    signal.aborted = true;
+    signal.reason = reason;
+    fire(signal, "abort");
+  }
 });
 const SignalOfTheWorld = global.AbortSignal;
+defineProperty(prototypes.AbortSignal, "onabort", {
+  get() { return handlerOf(own(this), "abort"); }, set(value) { setHandler(own(this), "abort", value); }, enumerable: true, configurable: true,
+});
 
 /** Requests of a script: never sent. Only time would bring their answers. */
 const never = () => new global.Promise(() => {});
@@ -3190,7 +3276,7 @@ each(["self", "parent", "frames"], (name) => replaceable(name, () => global));
 each(["opener", "frameElement"], (name) => replaceable(name, () => null));
 replaceable("length", () => byTag(documentRecord, "iframe").length);
 replaceable("origin", () => here().origin);
-replaceable("event", () => undefined);
+replaceable("event", () => page.event);
 const SIZES = bare({ innerWidth: 1920, innerHeight: 969, outerWidth: 1920, outerHeight: 1080, devicePixelRatio: 1, screenX: 0, screenY: 0,
   screenLeft: 0, screenTop: 0, scrollX: 0, scrollY: 0, pageXOffset: 0, pageYOffset: 0 });
 each(ownKeys(SIZES), (name) => replaceable(name, () => SIZES[name]));
@@ -3259,6 +3345,37 @@ const matchesMedia = (text) => some(split(text, /,/g), (query) => !some(split(st
   return true;
 }));
 
+/** HTML 2.7.3, StructuredSerialize and back: of plain objects, lists, dates, maps and sets. Others are missed. */
+const MapOfTheWorld = Map, SetOfTheWorld = Set;
+const mapGet = uncurried(Map.prototype.get), mapSet = uncurried(Map.prototype.set), mapEach = uncurried(Map.prototype.forEach);
+const setAdd = uncurried(Set.prototype.add), setEach = uncurried(Set.prototype.forEach), timeOf = uncurried(Date.prototype.getTime);
+function cloned(value, known) {
+  if (typeof value === "function" || typeof value === "symbol") throw domError("DataCloneError", "It could not be cloned.");
+  if (typeof value !== "object" || value === null) return value;
+  const found = mapGet(known, value), prototype = getPrototypeOf(value);
+  if (found !== undefined) return found;
+  const keep = (made) => (mapSet(known, value, made), made);
+  if (prototype === DateOfTheWorld.prototype) return keep(new DateOfTheWorld(timeOf(value)));
+  if (prototype === MapOfTheWorld.prototype) {
+    const made = keep(new MapOfTheWorld());
+    mapEach(value, (item, key) => mapSet(made, cloned(key, known), cloned(item, known)));
+    return made;
+  }
+  if (prototype === SetOfTheWorld.prototype) {
+    const made = keep(new SetOfTheWorld());
+    setEach(value, (item) => setAdd(made, cloned(item, known)));
+    return made;
+  }
+  if (!isArray(value) && prototype !== objectPrototype && prototype !== null) {
+    miss("structuredClone of an object of its own class");
+    return value;
+  }
+  const made = keep(isArray(value) ? new ArrayOfTheWorld(value.length) : {});
+  each(ownKeys(value), (name) => typeof name === "string" && getOwnPropertyDescriptor(value, name).enumerable && (made[name] = cloned(value[name], known)));
+  return made;
+}
+const objectPrototype = Object.prototype, ArrayOfTheWorld = Array;
+
 const functions = {
   setTimeout(action, delay, ...values) { return startTimer(action, delay, values, false, page.timerDepth); },
   setInterval(action, delay, ...values) { return startTimer(action, delay, values, true); },
@@ -3297,7 +3414,7 @@ const functions = {
   matchMedia(text) {
     return { matches: matchesMedia(lower(toText(text))), media: toText(text), addListener() {}, removeListener() {}, addEventListener() {}, removeEventListener() {} };
   },
-  structuredClone(value) { return parseJson(stringify(value)); },
+  structuredClone(value) { return cloned(value, new MapOfTheWorld()); },
   reportError(error) { report(error); },
 };
 each(ownKeys(functions), (name) => defineProperty(global, name, { value: functions[name], writable: true, enumerable: true, configurable: true }));
@@ -3460,7 +3577,7 @@ const MISSED = bare({
     AnimationTrigger Attr AudioBuffer AudioBufferSourceNode AudioContext AudioData AudioDestinationNode AudioListener
     AudioNode AudioParam AudioParamMap AudioProcessingEvent AudioScheduledSourceNode AudioSinkInfo AudioWorkletNode
     BackgroundFetchManager BackgroundFetchRecord BackgroundFetchRegistration BarProp BaseAudioContext
-    BeforeInstallPromptEvent BeforeUnloadEvent BiquadFilterNode Blob BlobEvent BrowserCaptureMediaStreamTrack
+    BeforeInstallPromptEvent BeforeUnloadEvent BiquadFilterNode BlobEvent BrowserCaptureMediaStreamTrack
     ByteLengthQueuingStrategy CDATASection CSPViolationReportBody CSS CSSAnimation CSSConditionRule CSSContainerRule
     CSSCounterStyleRule CSSFontFaceRule CSSFontFeatureValuesRule CSSFontPaletteValuesRule CSSFunctionDeclarations
     CSSFunctionDescriptors CSSFunctionRule CSSGroupingRule CSSImageValue CSSImportRule CSSKeyframeRule CSSKeyframesRule
