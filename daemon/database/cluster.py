@@ -212,7 +212,7 @@ def create_database(binaries: Binaries, data: Path, socket_dir: Path) -> None:
 
 def url(socket_dir: Path) -> str:
     """With the port, because clients would take it from $PGPORT."""
-    return f"postgresql://{SUPERUSER}@/{DATABASE}?host={socket_dir}&port={PORT}"
+    return f"postgresql://{SUPERUSER}@/{DATABASE}?port={PORT}&host={socket_dir}"
 
 
 def wait(done: Callable[[], bool], wait_s: float, message: str) -> None:
