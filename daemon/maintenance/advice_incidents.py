@@ -8,7 +8,7 @@ from shlex import quote
 
 from daemon.countries import canonical, is_acceptable
 from daemon.maintenance.advice_countries import correction
-from daemon.maintenance.figures import Advice, Figures, OddCountry, Severity, names
+from daemon.maintenance.figures import Advice, Figures, OddCountry, Severity, are, names
 from daemon.nodes.figures import AttemptFigures
 from daemon.pool.failing import check_command
 
@@ -72,7 +72,8 @@ def _failing(f: Figures, country: str, by_provider: Mapping[str, tuple[int, int]
     error = f.error(country, provider)
     whose = _of_providers({name: sum(both) for name, both in by_provider.items()})
     because = f", most often because {error}" if error else ""
-    out = f" {counts.failed} of them are failed and get no clicks." if counts.failed else ""
+    gets = "gets" if counts.failed == 1 else "get"
+    out = f" {counts.failed} of them {are(counts.failed)} failed and {gets} no clicks." if counts.failed else ""
     return Advice(
         "ips_out",
         Severity.CRITICAL,
@@ -98,12 +99,13 @@ def _failed(f: Figures, country: str, by_provider: Mapping[str, tuple[int, int]]
     because = f" Most failures are because {error}." if error else ""
     alone = counts.failed == 1 and percent < OUT_CRITICAL_PERCENT
     severity = Severity.INFO if alone else Severity.WARNING
-    verb = "is" if counts.failed == 1 else "are"
+    which = f"{counts.failed:,} of the {counts.total:,} IPs" if counts.total > 1 else "The only IP"
+    they = "it gets" if counts.failed == 1 else "they get"
     return Advice(
         "ips_out",
         Severity.CRITICAL if percent >= OUT_CRITICAL_PERCENT else severity,
-        f"{counts.failed:,} of the {counts.total:,} IPs of {country} {verb} out{_of_providers(by_failed)}: failed, so "
-        f"they get no clicks.{because}",
+        f"{which} of {country} {are(counts.failed)} out{_of_providers(by_failed)}: failed, so {they} no clicks."
+        f"{because}",
         f"{OUT_MIN_PERCENT:g}% or more of a country's IPs, or {OUT_MIN} of them, are failed",
         {"ips_failed": counts.failed, "ips": counts.total, "failed_percent": round(percent, 1)},
         check_command(f"--country {quote(country)}{_option(provider)}", can_check=f.can_check),

@@ -267,3 +267,13 @@ def names(several: Sequence[str]) -> str:
     """The first names of a list: "a, b, c and 2 more"."""
     more = f" and {len(several) - NAMES_MAX} more" if len(several) > NAMES_MAX else ""
     return ", ".join(several[:NAMES_MAX]) + more
+
+
+def counted(n: float, noun: str) -> str:
+    """A number with its noun: "1 IP", "2,500 IPs", "1.5 days"."""
+    text = f"{n:,}" if isinstance(n, int) else f"{n:g}"
+    return f"{text} {noun}{'' if n == 1 else 's'}"
+
+
+def are(n: int) -> str:
+    return "is" if n == 1 else "are"
