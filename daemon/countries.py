@@ -161,9 +161,14 @@ def country_in(text: str, what: str = "country") -> str:
     Raises BadInput with the nearest countries for any other text; `what` is the column or option.
     """
     key = country_of(text) or canonical(text)
-    if not is_country(key) and not _TWO_LETTERS.fullmatch(key):
+    if not is_acceptable(key):
         raise BadInput(f"{what}: {no_country(text)}")
     return key
+
+
+def is_acceptable(key: str) -> bool:
+    """Whether commands, imports and the API accept this key of a pool."""
+    return is_country(key) or _TWO_LETTERS.fullmatch(key) is not None
 
 
 def odd_countries(countries: Iterable[str]) -> list[str]:

@@ -31,7 +31,11 @@ LOCATIONS_BYTES_MAX = 64 * 1024**2
 """The URLs of the remembered answers take at most this much memory."""
 
 KEY_BYTES = 16
-NO_VALUE = frozenset("{}[]<>$")  # in a macro that was not replaced: it is the same in every visitor's click
+
+MACRO_CHARACTERS = frozenset("{}[]<>$")
+MACRO_EDGES = frozenset("%#@!*|~:()")
+NO_CLICK_IDS = frozenset({"null", "undefined", "none", "nil", "nan", "n/a", "unknown", "not set", "not_set", "-"})
+"""In lower case, what programs write for a value that they do not have."""
 
 
 def repeat_key(scope: UUID, click_ids: Collection[str], params: Sequence[Param], visitor: Visitor) -> bytes | None:
@@ -40,7 +44,7 @@ def repeat_key(scope: UUID, click_ids: Collection[str], params: Sequence[Param],
     `scope`: the offer's id, or what stands for an unserved click's. `click_ids`: in lower case; none: CLICK_IDS.
     """
     names = click_ids or CLICK_IDS
-    parts = [param.raw for param in params if param.name.lower() in names and _is_click_id(param.value)]
+    parts = [p.raw for p in params if (name := p.name.lower()) in names and _is_click_id(name, p.value)]
     if parts:
         parts.sort()
     elif visitor.address is None:
@@ -54,13 +58,21 @@ def repeat_key(scope: UUID, click_ids: Collection[str], params: Sequence[Param],
 def click_id_of(click_ids: Collection[str], params: Sequence[Param]) -> str | None:
     """The click's own id, by which its hit can be found. `click_ids`: as in `repeat_key`."""
     names = click_ids or CLICK_IDS
-    found = {name: p.value for p in reversed(params) if (name := p.name.lower()) in names and _is_click_id(p.value)}
+    own = ((name, p.value) for p in reversed(params) if (name := p.name.lower()) in names)
+    found = {name: value for name, value in own if _is_click_id(name, value)}
     first = next((found[name] for name in CLICK_IDS if name in found), None) or next(reversed(found.values()), None)
     return first and storable(first[:CLICK_ID_CHARACTERS_MAX])
 
 
-def _is_click_id(value: str) -> bool:
-    return bool(value) and NO_VALUE.isdisjoint(value) and not (value.startswith("__") and value.endswith("__"))
+def _is_click_id(name: str, value: str) -> bool:
+    """Whether the value is one click's own. A macro that was not replaced is the same in every visitor's click.
+
+    `name`: of the parameter, in lower case.
+    """
+    text = value.strip().lower()
+    if not text or text == name or text in NO_CLICK_IDS or not MACRO_CHARACTERS.isdisjoint(text):
+        return False
+    return not ((text[0] in MACRO_EDGES and text[-1] in MACRO_EDGES) or (text.startswith("__") and text.endswith("__")))
 
 
 @dataclass(slots=True, eq=False)

@@ -22,7 +22,9 @@ PURPOSES = frozenset({"prefetch", "prerender", "preview"})
 PREVIEW_ROBOTS = (
     *("facebookexternalhit", "facebot", "whatsapp/", "twitterbot", "linkedinbot", "slackbot", "slack-imgproxy"),
     *("telegrambot", "discordbot", "skypeuripreview", "microsoftpreview", "redditbot", "pinterestbot", "viberbot"),
-    *("snap url preview", "google-pagerenderer", "googlemessages", "iframely", "embedly", "bitlybot", "mastodon/"),
+    *("google-pagerenderer", "googlemessages", "iframely", "embedly", "bitlybot", "mastodon/", "summalybot"),
+    *("vkshare", "odklbot", "bluesky cardyb", "synapse (bot", "mattermost-bot", "flipboardproxy"),
+    *("link preview", "link-preview", "linkpreview", "url preview", "web preview"),
 )
 """Parts of the User-Agents, in lower case, of robots that fetch a link in order to show a preview of it."""
 UNIX = "unix"  # in `click.trusted_proxies`: every client of the daemon's unix sockets

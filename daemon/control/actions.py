@@ -7,6 +7,7 @@ succeeded (face.py). What operators change by SQL of their own is in no row.
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar, TypeVarTuple
 from uuid import UUID
 
@@ -70,6 +71,17 @@ async def recorded(
     if action is not None:
         await record_action(conn, who, action)
     return result
+
+
+async def changer_of(conn: Connection, offer_name: str, changed_at: datetime) -> str | None:
+    """Who changed the offer at that time, if the log has it: a change by SQL is in no row."""
+    who = await conn.fetchval(
+        "select who from actions where at between $1::timestamptz - interval '1 second' and $1 + interval '10 seconds'"
+        " and what like '%offer%' and (subject = $2 or detail -> 'offers' ? $2) order by at desc limit 1",
+        changed_at,
+        offer_name,
+    )
+    return None if who is None else str(who)
 
 
 def queued(urls: Sequence[str], country: str) -> Action:

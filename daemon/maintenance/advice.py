@@ -14,7 +14,8 @@ from daemon.maintenance.advice_incidents import attempts_failing, country_withou
 from daemon.maintenance.advice_nodes import ips_nobodys, node_draining, node_lost, settings_differ, versions_differ
 from daemon.maintenance.advice_pools import active_above_available, oversized, utilisation_high
 from daemon.maintenance.advice_times import cooldown_long, cooldown_short, deadline_long, deadline_short
-from daemon.maintenance.figures import Advice, Figures, Severity
+from daemon.maintenance.figures import Advice, Figures, Severity, are, counted
+from daemon.pool.failing import check_command
 
 FALLBACKS_MAX_PERCENT = 10.0
 FALLBACKS_CRITICAL_PERCENT = 50.0
@@ -64,8 +65,9 @@ def _entries_refused(f: Figures) -> Iterator[Advice]:
         yield Advice(
             "entries_refused",
             Severity.WARNING,
-            f"PostgreSQL refused {count} of the journal's entries, and their rows are missing: change the constraint "
-            "or trigger that refuses them, then send them again: tracepool journal refused retry.",
+            f"PostgreSQL refused {count} of the journal's entries, and "
+            f"{'its row is' if count == 1 else 'their rows are'} missing: change the constraint or trigger that "
+            "refuses them, then send them again: tracepool journal refused retry.",
             "PostgreSQL refused entries of the journal for their values; they are kept until they are sent again or "
             "dropped",
             {"entries": count},
@@ -79,8 +81,8 @@ def _ips_set_aside(f: Figures) -> Iterator[Advice]:
         yield Advice(
             "ips_set_aside",
             Severity.WARNING,
-            f"{count} rows of ip_rotation_pool are set aside and never leased; their column set_aside says why: give "
-            "them an endpoint of their own by UPDATE, or delete them.",
+            f"{counted(count, 'row')} of ip_rotation_pool {are(count)} set aside and never leased; the column "
+            "set_aside says why: give each an endpoint of its own by UPDATE, or delete it.",
             "rows of an earlier version had the endpoint of another row in another spelling, or none at all",
             {"rows": count},
             'tracepool psql -c "select id, ip_address, ip_port, set_aside from ip_rotation_pool'
@@ -118,11 +120,12 @@ def _fallbacks_high(f: Figures) -> Iterator[Advice]:
     command = command.replace("--country C", f"--country {quote(country or 'C')}")
     command = command.replace(" NAME ", f" {quote(offer or 'NAME')} ")
     severity = Severity.CRITICAL if percent > FALLBACKS_CRITICAL_PERCENT else Severity.WARNING
+    share = f"{fallbacks} of the last minute's {clicks} clicks ({percent:.0f}%)"
+    who = share if clicks > 1 else "The only click of the last minute"
     yield Advice(
         "fallbacks_high",
         severity if clicks >= CLICKS_SURE else Severity.INFO,
-        f"{fallbacks} of the last minute's {clicks} clicks ({percent:.0f}%) fell back, most of them because "
-        f"{why}{where}.",
+        f"{who} fell back, {'' if fallbacks == 1 else 'most of them '}because {why}{where}.",
         f"more than {FALLBACKS_MAX_PERCENT:g}% of the last minute's clicks are fallbacks",
         {"clicks": clicks, "fallbacks": fallbacks, "fallback_percent": round(percent, 1)}
         | {f"fallbacks_{name}": count for name, count in sorted(f.clicks.fallbacks.items())},
@@ -143,10 +146,15 @@ def _most_fallen(f: Figures, fallbacks: int) -> tuple[str, str | None, str | Non
     offer, of_offer = (*by_offer.most_common(1), ("", 0))[0]
     country, of_country = (*by_country.most_common(1), ("", 0))[0]
     in_country = country if country and 2 * of_country > fallbacks else None
-    where = f"; {of_country} of them with offers of {in_country}" if in_country else ""
+    where = f"{_of_them(of_country, fallbacks)} with offers of {in_country}" if in_country else ""
     if not offer or 2 * of_offer <= fallbacks:
         return where, in_country, None
-    return f"; {of_offer} of them with the offer {offer}{f' ({in_country})' if in_country else ''}", in_country, offer
+    inside = f" ({in_country})" if in_country else ""
+    return f"{_of_them(of_offer, fallbacks)} with the offer {offer}{inside}", in_country, offer
+
+
+def _of_them(some: int, of: int) -> str:
+    return "," if of == 1 else f"; {some} of them"
 
 
 def _provider_suspected(f: Figures) -> Iterator[Advice]:
@@ -158,7 +166,7 @@ def _provider_suspected(f: Figures) -> Iterator[Advice]:
             "provider.",
             "so many IPs of a provider fail at once that the provider itself must be at fault",
             {"ips_spared": suspect.spared},
-            f"tracepool provision check --provider {quote(name)}",
+            check_command(f"--provider {quote(name)}", can_check=f.can_check),
             name,
             country=suspect.country,
             provider=name,
@@ -170,12 +178,12 @@ def _credentials_refused(f: Figures) -> Iterator[Advice]:
     for name, traces in sorted({**f.refusals, **f.evidence.credentials_refused}.items()):
         if traces > 0 and f.refusals.get(name) != 0:
             country = f.evidence.refused_in.get(name)
-            where = f", most of them in {country}" if country else ""
+            where = f", {'' if traces == 1 else 'most of them '}in {country}" if country else ""
             yield Advice(
                 "credentials_refused",
                 Severity.CRITICAL,
-                f"The proxies of {name} refused the login {traces} times in the last hour{where}: correct its username "
-                "and password.",
+                f"The proxies of {name} refused the login {counted(traces, 'time')} in the last hour{where}: correct "
+                "its username and password.",
                 "a proxy answered 407: the provider's credentials are wrong, or its quota is used up",
                 {"traces_refused": traces},
                 f"set providers.{name}.username and its password, then: systemctl reload tracepool",

@@ -19,7 +19,7 @@ def country_unknown(f: Figures) -> Iterator[Advice]:
             f"{_where(odd)}: the country {no_country(odd.country)} Only offers and IPs with the same text meet.",
             "the country of an IP's row or of an offer is neither a code of ISO 3166 nor a known name",
             {"ips": odd.ips, "offers": len(odd.offers)},
-            _remedy(odd),
+            correction(odd),
             odd.country,
             country=odd.country,
             offer=odd.offers[0] if len(odd.offers) == 1 else None,
@@ -34,7 +34,7 @@ def _where(odd: OddCountry) -> str:
     return f"{ips} and the {offers}" if ips and offers else ips or f"The {offers}"
 
 
-def _remedy(odd: OddCountry) -> str:
+def correction(odd: OddCountry) -> str:
     """A command that corrects all of these rows at once."""
     odd_text = "'" + odd.country.replace("'", "''") + "'"
     near = next((f"'{key}'" for key in nearest(odd.country)), "'COUNTRY'")

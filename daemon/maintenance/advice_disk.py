@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from daemon.maintenance.figures import Advice, Figures, Severity
+from daemon.maintenance.figures import Advice, Figures, Severity, counted
 
 DAYS_MIN, DAYS_CRITICAL = 14.0, 3.0
 FREE_MIN_BYTES = 512 * 1024**2
@@ -21,7 +21,7 @@ def disk_full_soon(f: Figures) -> Iterator[Advice]:
     if days is not None:
         largest = max(disk.tables, key=lambda table: table.bytes_per_day or 0)
         numbers |= {"days_left": days, "mb_per_day": round((disk.bytes_per_day or 0) / 1e6)}
-        sentence += f", which last {days:g} days at this rate; the table {largest.name} grows most"
+        sentence += f", which last {counted(days, 'day')} at this rate; the table {largest.name} grows most"
     yield Advice(
         "disk_full_soon",
         Severity.CRITICAL if is_nearly_full or (days is not None and days < DAYS_CRITICAL) else Severity.WARNING,

@@ -6,9 +6,11 @@ The figures of these rules come from memory, so the advice changes within second
 from collections.abc import Iterator, Mapping
 from shlex import quote
 
-from daemon.countries import canonical
-from daemon.maintenance.figures import Advice, Figures, Severity, names
+from daemon.countries import canonical, is_acceptable
+from daemon.maintenance.advice_countries import correction
+from daemon.maintenance.figures import Advice, Figures, OddCountry, Severity, are, names
 from daemon.nodes.figures import AttemptFigures
+from daemon.pool.failing import check_command
 
 OUT_MIN_PERCENT = 5.0
 OUT_MIN = 50
@@ -28,6 +30,7 @@ def country_without_ips(f: Figures) -> Iterator[Advice]:
         counts = f.countries.get(country)
         if (counts and counts.total) or (f.evidence.nobodys_ips and country in f.evidence.slots):
             continue
+        whose = "its" if len(offers) == 1 else "their"
         several = f"{len(offers)} active offers ({names(offers)})"
         which = several if len(offers) > 1 else f"the active offer {offers[0]}"
         effect = (
@@ -35,13 +38,14 @@ def country_without_ips(f: Figures) -> Iterator[Advice]:
             if has_default
             else "clicks are not traced, and go to the tracking URL with the reason no_pool"
         )
+        more = f"tracepool provision import ips.csv --country {quote(country)}"
         yield Advice(
             "country_without_ips",
             Severity.WARNING if has_default else Severity.CRITICAL,
-            f"There is no IP in {country}, the country of {which}: {'its' if len(offers) == 1 else 'their'} {effect}.",
+            f"There is no IP in {country or quote(country)}, the country of {which}: {whose} {effect}.",
             "a country of an active offer has no IP",
             {"ips": 0, "offers": len(offers)},
-            f"tracepool provision import ips.csv --country {quote(country)}",
+            more if is_acceptable(country) else correction(OddCountry(country, offers=offers)),
             country,
             country=country,
             offer=offers[0] if len(offers) == 1 else None,
@@ -68,7 +72,8 @@ def _failing(f: Figures, country: str, by_provider: Mapping[str, tuple[int, int]
     error = f.error(country, provider)
     whose = _of_providers({name: sum(both) for name, both in by_provider.items()})
     because = f", most often because {error}" if error else ""
-    out = f" {counts.failed} of them are failed and get no clicks." if counts.failed else ""
+    gets = "gets" if counts.failed == 1 else "get"
+    out = f" {counts.failed} of them {are(counts.failed)} failed and {gets} no clicks." if counts.failed else ""
     return Advice(
         "ips_out",
         Severity.CRITICAL,
@@ -77,7 +82,7 @@ def _failing(f: Figures, country: str, by_provider: Mapping[str, tuple[int, int]
         f"the last trace through {FAILING_MIN_PERCENT:g}% or more of a country's IPs failed by the IP's fault",
         {"ips_failing": failing, "ips_failed": counts.failed, "ips": counts.total,
          "failing_percent": round(100 * failing / counts.total, 1)},
-        f"tracepool provision check --country {quote(country)}{_option(provider)}",
+        check_command(f"--country {quote(country)}{_option(provider)}", can_check=f.can_check),
         country,
         country=country,
         provider=provider or None,
@@ -94,15 +99,16 @@ def _failed(f: Figures, country: str, by_provider: Mapping[str, tuple[int, int]]
     because = f" Most failures are because {error}." if error else ""
     alone = counts.failed == 1 and percent < OUT_CRITICAL_PERCENT
     severity = Severity.INFO if alone else Severity.WARNING
-    verb = "is" if counts.failed == 1 else "are"
+    which = f"{counts.failed:,} of the {counts.total:,} IPs" if counts.total > 1 else "The only IP"
+    they = "it gets" if counts.failed == 1 else "they get"
     return Advice(
         "ips_out",
         Severity.CRITICAL if percent >= OUT_CRITICAL_PERCENT else severity,
-        f"{counts.failed:,} of the {counts.total:,} IPs of {country} {verb} out{_of_providers(by_failed)}: failed, so "
-        f"they get no clicks.{because}",
+        f"{which} of {country} {are(counts.failed)} out{_of_providers(by_failed)}: failed, so {they} no clicks."
+        f"{because}",
         f"{OUT_MIN_PERCENT:g}% or more of a country's IPs, or {OUT_MIN} of them, are failed",
         {"ips_failed": counts.failed, "ips": counts.total, "failed_percent": round(percent, 1)},
-        f"tracepool provision check --country {quote(country)}{_option(provider)}",
+        check_command(f"--country {quote(country)}{_option(provider)}", can_check=f.can_check),
         country,
         country=country,
         provider=provider or None,
@@ -118,10 +124,10 @@ def attempts_failing(f: Figures) -> Iterator[Advice]:
     for one in sorted(f.attempts, key=lambda one: (one.country, one.provider)):
         percent = 100 * one.failed / one.attempts if one.attempts else 0.0
         if one.attempts >= ATTEMPTS_MIN and percent >= ATTEMPTS_FAILED_PERCENT and one.country not in said:
-            yield _attempts(one, percent)
+            yield _attempts(one, percent, can_check=f.can_check)
 
 
-def _attempts(one: AttemptFigures, percent: float) -> Advice:
+def _attempts(one: AttemptFigures, percent: float, *, can_check: bool) -> Advice:
     return Advice(
         "attempts_failing",
         Severity.CRITICAL if percent >= ATTEMPTS_CRITICAL_PERCENT else Severity.WARNING,
@@ -130,7 +136,7 @@ def _attempts(one: AttemptFigures, percent: float) -> Advice:
         f"{ATTEMPTS_FAILED_PERCENT:g}% or more of the last two minutes' attempts, at least {ATTEMPTS_MIN}, failed by "
         "the fault of the IP or the provider",
         {"attempts": one.attempts, "attempts_failed": one.failed, "failed_percent": round(percent, 1)},
-        f"tracepool provision check --country {quote(one.country)}{_option(one.provider)}",
+        check_command(f"--country {quote(one.country)}{_option(one.provider)}", can_check=can_check),
         f"{one.country} {one.provider}",
         country=one.country,
         provider=one.provider,

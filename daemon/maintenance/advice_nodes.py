@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from daemon.maintenance.figures import Advice, Figures, NodeFact, Severity
+from daemon.maintenance.figures import Advice, Figures, NodeFact, Severity, counted
 
 LOST_S = 30.0  # a node renews its trust each second
 DRAINING_S = 1_800.0
@@ -33,7 +33,7 @@ def node_lost(f: Figures) -> Iterator[Advice]:
         yield Advice(
             "node_lost",
             Severity.CRITICAL if is_over and not is_removed else Severity.WARNING,
-            f"{what}{may} No other node may use its {node.ips} IPs before {until}.",
+            f"{what}{may} No other node may use its {counted(node.ips, 'IP')} before {until}.",
             f"a node that owns IPs was removed, or has not renewed its trust for {LOST_S:g} s",
             {
                 "seen_s_ago": round(node.seen_s_ago),
@@ -50,7 +50,7 @@ def node_draining(f: Figures) -> Iterator[Advice]:
     for node in _leasing(f):
         if node.draining_s is None or node.draining_s < DRAINING_S:
             continue
-        has = f"still has {node.ips} IPs" if node.ips else "has no IP left, so it can be stopped"
+        has = f"still has {counted(node.ips, 'IP')}" if node.ips else "has no IP left, so it can be stopped"
         yield Advice(
             "node_draining",
             Severity.INFO,
@@ -68,12 +68,13 @@ def ips_nobodys(f: Figures) -> Iterator[Advice]:
     leasing = _leasing(f)
     if not f.evidence.nobodys_ips or not leasing:
         return
+    ips, does = counted(f.evidence.nobodys_ips, "IP"), "belongs" if f.evidence.nobodys_ips == 1 else "belong"
     takers = sum(1 for node in leasing if node.draining_s is None)
     yield Advice(
         "ips_nobodys",
         Severity.WARNING,
-        f"{f.evidence.nobodys_ips} IPs belong to no node, so none leases them: "
-        + ("all nodes are draining." if not takers else "their endpoints may still rest after another row's use."),
+        f"{ips} {does} to no node, so none leases {'it' if f.evidence.nobodys_ips == 1 else 'them'}: "
+        + ("all nodes are draining." if not takers else "an endpoint may still rest after another row's use."),
         "IPs have belonged to no node for more than a minute, although a node runs",
         {"ips": f.evidence.nobodys_ips, "nodes_that_take_ips": takers},
         'tracepool psql -c "select id, ip_address, country, updated_at from ip_rotation_pool'

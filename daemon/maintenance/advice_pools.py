@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from daemon.maintenance.figures import POOL, Advice, Figures, Sample, Severity, Use
+from daemon.maintenance.figures import POOL, Advice, Figures, Sample, Severity, Use, are, counted
 from daemon.maintenance.sizing import (
     IN_USE_AIM_PERCENT,
     IN_USE_MAX_PERCENT,
@@ -32,7 +32,8 @@ def utilisation_high(f: Figures) -> Iterator[Advice]:
             "utilisation_high",
             Severity.CRITICAL if percent >= FULL_PERCENT else Severity.WARNING,
             f"{where} has been more than {IN_USE_MAX_PERCENT:g}% in use for "
-            f"{_full_minutes(f, country)} of the last {WINDOW_MIN} minutes, up to {percent:.0f}%: add {add} IPs.",
+            f"{_full_minutes(f, country)} of the last {WINDOW_MIN} minutes, up to {percent:.0f}%: "
+            f"add {counted(add, 'IP')}.",
             f"utilisation above {IN_USE_MAX_PERCENT:g}% for {FULL_MIN} of the last {WINDOW_MIN} minutes",
             {
                 "minutes_above": _full_minutes(f, country),
@@ -106,8 +107,8 @@ def active_above_available(f: Figures) -> Iterator[Advice]:
         yield Advice(
             "active_above_available",
             Severity.WARNING,
-            f"{active} traces are active in {country}, and {counts.available} of its IPs are available: the next "
-            f"clicks may have to wait. Add {add} IPs.",
+            f"{counted(active, 'trace')} {are(active)} active in {country}, and {counts.available} of its IPs "
+            f"{are(counts.available)} available: the next clicks may have to wait. Add {counted(add, 'IP')}.",
             "more traces are active than IPs are available",
             {"active_traces": active, "available_ips": counts.available, "waiting": counts.waiting, "ips_to_add": add},
             _more_ips(f, country, add),
@@ -132,7 +133,7 @@ def oversized(f: Figures) -> Iterator[Advice]:
             "oversized",
             Severity.INFO,
             f"The {country} pool was never more than {peak.percent:.0f}% in use in {peak.hours:.0f} h: {enough} of its "
-            f"{healthy} IPs are enough.",
+            f"{healthy} IPs {are(enough)} enough.",
             f"utilisation below {IN_USE_MIN_PERCENT:g}% for all of the recorded time, an hour to a day",
             {
                 "hours": round(peak.hours, 1),

@@ -229,7 +229,7 @@ class Figures:
 
     `offers`: the names of the active offers by country. `out`: by country and provider, failed IPs and other IPs whose
     last trace failed by the IP's fault. `attempts`: where attempts failed in the last minutes. `default_country`: the
-    setting trace.default_country.
+    setting trace.default_country. `can_check`: the setting provision.check_url is not empty.
 
     `entries_refused`: entries of the journal that PostgreSQL refused, and that are kept. `connections`: those that all
     nodes may open to PostgreSQL, of `nodes` nodes.
@@ -255,6 +255,7 @@ class Figures:
     nodes: int = 1
     disk: Disk | None = None
     default_country: str = ""
+    can_check: bool = True
 
     def error(self, country: str, provider: str) -> str | None:
         """The most common error of the last minutes, else of the last hour."""
@@ -266,3 +267,13 @@ def names(several: Sequence[str]) -> str:
     """The first names of a list: "a, b, c and 2 more"."""
     more = f" and {len(several) - NAMES_MAX} more" if len(several) > NAMES_MAX else ""
     return ", ".join(several[:NAMES_MAX]) + more
+
+
+def counted(n: float, noun: str) -> str:
+    """A number with its noun: "1 IP", "2,500 IPs", "1.5 days"."""
+    text = f"{n:,}" if isinstance(n, int) else f"{n:g}"
+    return f"{text} {noun}{'' if n == 1 else 's'}"
+
+
+def are(n: int) -> str:
+    return "is" if n == 1 else "are"

@@ -149,9 +149,19 @@ def test_a_click_id_identifies_a_click_whoever_sends_it() -> None:
     assert repeat_key(UUID(int=2), (), params_of("gclid=1"), VISITOR) != key("gclid=1"), "per offer"
 
 
-@pytest.mark.parametrize("value", ["", "{gclid}", "%7Bgclid%7D", "%5Bgclid%5D", "$gclid", "__CLICKID__"])
-def test_a_macro_that_nobody_replaced_identifies_no_click(value: str) -> None:
-    assert key(f"gclid={value}") != key(f"gclid={value}", OTHER)
+MACROS = ("{gclid}", "%7Bgclid%7D", "%5Bgclid%5D", "$gclid", "__CLICKID__", "%25clickid%25", "%23id%23", "*%7Cid%7C*")
+NO_VALUES = ("", "+", "null", "undefined", "None", "NaN", "(not+set)", "-", "gclid", "GCLID")
+
+
+@pytest.mark.parametrize("value", [*MACROS, *NO_VALUES])
+def test_a_value_that_all_visitors_send_identifies_no_click(value: str) -> None:
+    assert key(f"gclid={value}") == key(f"gclid={value}") != key(f"gclid={value}", OTHER)
+    assert click_id_of((), params_of(f"gclid={value}&fbclid=f")) == "f"
+
+
+@pytest.mark.parametrize("value", ["0", "test", "%25abc", "abc~", "_abc_", "nullable", "a:b", "(abc"])
+def test_a_click_id_may_have_characters_of_macros(value: str) -> None:
+    assert key(f"gclid={value}") == key(f"gclid={value}", OTHER)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +214,8 @@ def test_memory_is_bounded_by_clicks_and_by_bytes(monkeypatch: pytest.MonkeyPatc
         ("WhatsApp/2.23.20.0 A", True),
         ("Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)", True),
         ("TelegramBot (like TwitterBot)", True),
+        ("Mozilla/5.0 (compatible; vkShare; +http://vk.com/dev/Share)", True),
+        ("Mozilla/5.0 (compatible; Example Link Preview; https://help.example/preview)", True),
         ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Mobile/15E148 [FBAN/FBIOS;FBAV/440.0]", False),
         ("Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/120.0 Mobile [Pinterest/Android]", False),
         ("", False),

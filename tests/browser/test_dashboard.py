@@ -116,7 +116,11 @@ def test_a_reload_shows_the_same_filters_and_order(page: Browser, daemon: Watche
     type_into(page, "#traces-form [name=offer]", "sale")
     page.find("#countries thead th:first-child .sort").click()
     page.until(lambda: "countries.order" in page.driver.current_url, "the order is in the URL")
+    page.run(
+        "const c = arguments[0]; c.value = 'uk'; c.dispatchEvent(new Event('change'))", page.find("#cells-country")
+    )
     page.driver.refresh()
+    page.until(lambda: "3 IPs" in page.text("#cells-total"), "the picture is of the same country")
     page.until(lambda: [row[:2] for row in page.rows("countries")] == ["uk"], "the table is filtered")
     page.until(lambda: page.rows("traces") and all("sale" in row for row in page.rows("traces")), "only its traces")
     assert page.find("#countries thead th:first-child").get_attribute("aria-sort") == "ascending"

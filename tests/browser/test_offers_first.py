@@ -164,6 +164,38 @@ def test_the_link_tester_shows_each_hop_and_links_none(page: Browser) -> None:
     page.driver.get_log("browser")  # type: ignore[no-untyped-call] # Chromium reports the 404
 
 
+def chosen(page: Browser, field: str, text: str) -> None:
+    """Write into a field of the link tester, and leave the field."""
+    box = page.find(f"#tester-form [name={field}]")
+    box.clear()
+    box.send_keys(text, Keys.TAB)
+
+
+async def offer_with_urls_of_countries(daemon: Serving) -> None:
+    await daemon.psql(
+        "insert into offers (offer_name, final_url, target_country, countries, country_urls, is_active) values"
+        " ('abroad', 'https://a.example/', 'us', '{us,uk}',"
+        """ '{"uk": [{"url": "https://a.example/uk", "weight": 1}],"""
+        """ "us": [{"url": "https://a.example/us", "weight": 1}]}', false)"""
+    )
+
+
+def test_the_link_tester_takes_the_urls_of_the_asked_country(page: Browser, daemon: Watched) -> None:
+    daemon.do(offer_with_urls_of_countries)
+
+    def asks(country: str, url: str) -> None:
+        chosen(page, "country", country)
+        chosen_url = "return document.querySelector('#tester-form [name=url]').value"
+        page.until(lambda: page.run(chosen_url) == url, country)
+
+    chosen(page, "link", "abroad")
+    asks("uk", "https://a.example/uk")
+    asks("us", "https://a.example/us")
+    asks("GB", "https://a.example/uk")
+    asks("United States", "https://a.example/us")
+    asks("de", "https://a.example/")
+
+
 def test_a_search_leads_to_what_a_text_names_or_says_where_it_looked(page: Browser) -> None:
     search(page, "127.2.14.1")
     page.until(lambda: page.text("#detail-title").startswith("IP 127.2.14.1"), "an IP")

@@ -76,8 +76,11 @@ async def test_a_change_of_an_older_version_changes_nothing_and_says_so(postgres
         for method in ("PATCH", "DELETE"):
             late = await served.ask(path, method, json={"notes": "two"}, headers={"If-Match": first})
             assert late.status_code == 412
-            assert "offer 'summer' was changed after you read it" in late.json()["detail"]
+            assert "offer 'summer' was changed after you read it: nothing was changed" in late.json()["detail"]
         assert (await served.ask(path)).json()["notes"] == "one"
+        await rows.sql("insert into actions (who, what, subject) values ('anna', 'change offer', 'summer')")
+        late = await served.ask(path, "PATCH", json={}, headers={"If-Match": first})
+        assert " UTC by anna. Look at its new settings" in late.json()["detail"]
         await rows.sql("update offers set notes = 'by SQL'")
         assert (await served.ask(path, "PATCH", json={}, headers={"If-Match": second})).status_code == 412
         assert (await served.ask(path, "PATCH", json={}, headers={"If-Match": "*"})).status_code == 200

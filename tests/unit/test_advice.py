@@ -23,8 +23,10 @@ from daemon.maintenance.figures import (
     Suspect,
     Traffic,
     Use,
+    counted,
 )
 from daemon.maintenance.tally import LastMinute
+from daemon.nodes.figures import FallenOffer
 from daemon.pool.messages import Counts
 
 NOW_S = 1_700_000_000.0
@@ -172,6 +174,33 @@ def test_a_tenth_is_not_more_than_a_tenth() -> None:
 def test_half_of_all_is_critical_and_a_few_clicks_are_worth_a_mention_only() -> None:
     assert only(figures(clicks=clicked(100, trace_failed=51))).severity is Severity.CRITICAL
     assert only(figures(clicks=clicked(3, trace_failed=3))).severity is Severity.INFO
+
+
+def test_one_of_something_is_said_as_one() -> None:
+    few = replace(US, available=1, locked=0, cooldown=39)
+    one = clicked(1, trace_failed=1)
+    fallen = replace(one, fallbacks_by_offer=(FallenOffer("sale", "us", 1),))
+    sentences = [
+        only(given).sentence
+        for given in (
+            figures(clicks=fallen),
+            figures(countries={"us": few}, active={"us": 2}),
+            figures(countries={"us": replace(few, available=0, cooldown=40)}, active={"us": 1}),
+            figures(countries={"us": Counts(1, 0, 0, 0, 1, 0)}, out={"us": {"luna": (1, 0)}}),
+            figures(evidence={"set_aside": 1}),
+            figures(refusals={"luna": 1}, evidence={"refused_in": {"luna": "us"}}),
+        )
+    ]
+    assert sentences == [
+        "The only click of the last minute fell back, because their traces failed, with the offer sale (us).",
+        "2 traces are active in us, and 1 of its IPs is available: the next clicks may have to wait. Add 20 IPs.",
+        "1 trace is active in us, and 0 of its IPs are available: the next clicks may have to wait. Add 22 IPs.",
+        "The only IP of us is out (provider luna): failed, so it gets no clicks.",
+        "1 row of ip_rotation_pool is set aside and never leased; the column set_aside says why: give each an endpoint"
+        " of its own by UPDATE, or delete it.",
+        "The proxies of luna refused the login 1 time in the last hour, in us: correct its username and password.",
+    ]
+    assert [counted(n, "day") for n in (1.0, 1.5, 0)] == ["1 day", "1.5 days", "0 days"]
 
 
 def test_a_reason_that_is_new_is_named_as_it_is() -> None:

@@ -38,6 +38,14 @@ def test_each_country_of_an_active_offer_without_ips_is_named_with_its_offers() 
     assert "4 active offers (a, b, c and 1 more)" in fr.sentence
 
 
+def test_a_text_that_no_import_accepts_is_corrected_in_the_offer() -> None:
+    empty, pool, typo = of("country_without_ips", offers={"": ("c",), "eu": ("a",), "ukk": ("b",)})
+    assert pool.command == "tracepool provision import ips.csv --country eu"
+    assert "target_country = 'uk' where 'ukk' = any" in str(typo.command)
+    assert empty.sentence.startswith("There is no IP in '', the country of the active offer c:")
+    assert "target_country = 'COUNTRY' where '' = any" in str(empty.command)
+
+
 def test_a_default_country_with_ips_takes_the_clicks() -> None:
     offers, us = {"de": ("boots",)}, {"us": counts(3)}
     [served] = of("country_without_ips", offers=offers, countries=us, default_country="USA")
@@ -67,6 +75,12 @@ def test_twenty_of_twenty_dead_proxies_are_critical_after_one_trace_each() -> No
         "most often because the proxy's port refuses connections. 4 of them are failed and get no clicks."
     )
     assert advice.command == "tracepool provision check --country us --provider luna"
+
+
+def test_without_a_url_to_check_the_advice_is_to_set_one_first() -> None:
+    [advice] = of("ips_out", countries={"us": counts(20, 4)}, out={"us": {"luna": (4, 16)}}, can_check=False)
+    check = "tracepool provision check --country us --provider luna"
+    assert advice.command == f"set provision.check_url and reload, then: {check}"
 
 
 def test_481_of_5000_ips_are_advice_with_the_providers_and_the_error_of_the_hour() -> None:

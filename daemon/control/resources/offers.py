@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, request
 from quart_schema import validate_request, validate_response
 
-from daemon.control.actions import changed_values
+from daemon.control.actions import changed_values, changer_of
 from daemon.control.api import (
     STRICT,
     Cursor,
@@ -261,14 +261,21 @@ async def _known(conn: Connection, key: str, version: str | None = None) -> dict
         raise ProblemRaised(404, f"no offer has the name or id {key[:100]!r}: GET /api/offers lists them")
     if version is not None and version.strip() != "*" and _etag(row)["ETag"] not in re.findall(r'"[^"]*"', version):
         changed = row["updated_at"].astimezone(UTC)
+        who = await changer_of(conn, row["offer_name"], changed)
         raise ProblemRaised(
             412,
-            f"offer {row['offer_name']!r} was changed after you read it, at {changed:%Y-%m-%d %H:%M:%S} UTC: nothing"
-            " was changed now. Look at its new settings, and save again",
+            f"offer {row['offer_name']!r} was changed after you read it: nothing was changed now. Its last change, "
+            f"unless by SQL, was at {changed:%Y-%m-%d %H:%M:%S} UTC{_by(who)}. Look at its new settings, and "
+            "save again",
             kind="/problems/changed",
             title="Changed in the meantime",
         )
     return row
+
+
+def _by(who: str | None) -> str:
+    """A name of the action log, for a sentence. "open": no token is required, so nobody is known."""
+    return {None: "", "open": "", "settings": " with the token of the settings"}.get(who, f" by {who}")
 
 
 def _etag(row: dict[str, Any]) -> dict[str, str]:

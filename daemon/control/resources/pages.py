@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup, escape
-from quart import Blueprint, Response, current_app, g, render_template
+from quart import Blueprint, Response, current_app, g, render_template, request
 from quart_schema import hide
 
 from daemon import __version__, formats
@@ -51,7 +51,9 @@ def dashboard_routes(context: GetContext) -> Blueprint:
     @routes.get("/")
     @hide
     async def dashboard() -> Response:
-        page = await render_template("dashboard.html", version=__version__, **await _initial_figures(context))
+        sifted = any("." in name for name in request.args)  # filters and orders, which the scripts apply
+        figures = await _initial_figures(context)
+        page = await render_template("dashboard.html", version=__version__, sifted=sifted, **figures)
         return _with_policy(Response(page, content_type="text/html; charset=utf-8"))
 
     @routes.get("/static/<path:name>")

@@ -1,12 +1,14 @@
 // The picture of a pool: one canvas with a cell for each IP, by colour and shape, for mouse and keyboard.
 
 import { get } from "./api.js";
-import { $, number, h, setText, shown } from "./dom.js";
+import { $, number, h, isLive, setText, shown } from "./dom.js";
 import { lead, NO_IPS } from "./first_run.js";
 import { showIp } from "./ips.js";
+import { fromUrl, toUrl } from "./url.js";
 
 const EVERY_MS = 1000;
 const PAGE = 5000;
+const IN_URL = "ips.country";
 const NAMES = { a: "available", l: "locked", c: "cooldown", f: "failed" };
 
 export class Cells {
@@ -17,7 +19,7 @@ export class Cells {
     this.revision = "";
     this.chosen = -1;
     this.start = 0;
-    $("cells-country").addEventListener("change", () => this.select($("cells-country").value, 0));
+    $("cells-country").addEventListener("change", () => this.pick($("cells-country").value));
     $("cells-page").addEventListener("change", () => this.select(this.country, Number($("cells-page").value)));
     this.canvas.addEventListener("mousemove", (event) => this.choose(this.under(event), false));
     this.canvas.addEventListener("click", (event) => this.open(this.under(event)));
@@ -37,9 +39,15 @@ export class Cells {
     }
     if (!names.includes(this.country) && names.length) {
       const largest = names.reduce((a, b) => (countries[b].total > countries[a].total ? b : a));
-      select.value = largest;
-      this.select(largest, 0);
+      const given = fromUrl(IN_URL);
+      select.value = names.includes(given) ? given : largest;
+      this.select(select.value, 0);
     }
+  }
+
+  pick(country) {
+    toUrl({ [IN_URL]: country });
+    this.select(country, 0);
   }
 
   isEmpty(isSo) {
@@ -56,7 +64,8 @@ export class Cells {
   }
 
   async refresh() {
-    if (!this.country || document.hidden || this.loading) return;
+    if (!isLive()) this.revision = ""; // the daemon may have been restarted when it is reached again
+    if (!this.country || document.hidden || this.loading || !isLive()) return;
     const { country, start } = this;
     this.loading = true;
     try {

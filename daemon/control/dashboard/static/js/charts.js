@@ -1,7 +1,7 @@
 // Curves of clicks, fallbacks by reason, wait and trace times against the deadline. A drag over a curve zooms.
 
 import { get } from "./api.js";
-import { $, clock, ms, number, percent, period, setText, tick, when, words, zone } from "./dom.js";
+import { $, clock, isLive, ms, number, percent, period, setText, tick, when, words, zone } from "./dom.js";
 import { Ranges } from "./ranges.js";
 
 const EVERY_MS = 5000;
@@ -108,7 +108,7 @@ export class Charts {
   refreshIfDue() {
     const { length } = this.ranges;
     const every_ms = length > DAY_S ? EVERY_DAYS_MS : length > 3600 ? EVERY_LONG_MS : EVERY_MS;
-    if (this.ranges.isLive && !document.hidden && Date.now() - this.drawnAt >= every_ms - 500) this.refresh();
+    if (this.ranges.isLive && !document.hidden && isLive() && Date.now() - this.drawnAt >= every_ms - 500) this.refresh();
   }
 
   async refresh() {

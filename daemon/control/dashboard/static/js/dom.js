@@ -35,6 +35,9 @@ export function setText(element, text) {
   if (element.textContent !== now) element.textContent = now;
 }
 
+/** Whether the daemon is reached and admits this page: see connection.js. */
+export const isLive = () => document.documentElement.dataset.live === "live";
+
 let announced = 0;
 /** Announces a text to screen readers, the same text at most once a second. */
 export function announce(text) {

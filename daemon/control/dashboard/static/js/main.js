@@ -53,6 +53,7 @@ function build() {
   panels.actions = new Actions();
   panels.tokens = new Tokens();
   panels.events = new Events();
+  delete document.documentElement.dataset.sifted; // no table has rows of the server any more
 }
 
 async function showStatus(body) {
@@ -73,8 +74,10 @@ function isOfAnotherVersion(version) {
 
 function receive(kind, body) {
   if (kind === "status") {
+    const wasLost = connection.state === "lost";
     connection.heard();
     showStatus(body);
+    if (wasLost) loadSlow();
   } else if (kind === "event") {
     lastEvent = body.id;
     panels.events.add(body);

@@ -1,7 +1,7 @@
 // Offers first: a row for each one, what hurts first.
 
 import { get } from "./api.js";
-import { $, button, clock, dollars, h, ms, number, percent, percentage, setText, tag } from "./dom.js";
+import { $, button, clock, dollars, h, isLive, ms, number, percent, setText, tag } from "./dom.js";
 import { lead } from "./first_run.js";
 import { offersBar } from "./offer_form.js";
 import { made, Table } from "./table.js";
@@ -57,7 +57,7 @@ export class Offers {
     this.table.table.tHead.addEventListener("click", () => this.order());
     $("offers-harm").addEventListener("click", () => this.byHarm());
     document.addEventListener("changed", (event) => event.detail === "offers" && this.load());
-    setInterval(() => !document.hidden && this.loads && this.isShort() && this.load(), LIVE_MS);
+    setInterval(() => !document.hidden && isLive() && this.loads && this.isShort() && this.load(), LIVE_MS);
   }
 
   isShort() {

@@ -8,6 +8,7 @@ import { hopsList, paramsList } from "./hops.js";
 const POLL_MS = 500;
 const POLLS_MAX = 40; // the row of a trace that ended is in PostgreSQL within a second or so
 const OFFERS_MAX = 500;
+const REGIONS = new Intl.DisplayNames(["en"], { type: "region" });
 const NO_OFFER = "link-tester";
 const MOODS = { completed: "good", failed: "bad", timeout: "warn" };
 
@@ -19,7 +20,7 @@ export class Tester {
       if (!this.running) this.trace();
     });
     this.form.link.addEventListener("input", () => ($("tester-urls").hidden = true));
-    this.form.link.addEventListener("change", () => this.offerOf(this.form.link.value.trim()).catch(() => null));
+    for (const field of [this.form.link, this.form.country]) field.addEventListener("change", () => this.offerOf(this.form.link.value.trim()).catch(() => null));
     this.form.link.addEventListener("focus", () => this.names());
     $("tester-stop").addEventListener("click", () => this.running?.abort.abort());
   }
@@ -30,11 +31,12 @@ export class Tester {
     $("tester-offers").replaceChildren(...page.items.map((offer) => h("option", { value: offer.offer_name })));
   }
 
-  /** The offer of this name; its tracking URLs become choices. Null for a URL. */
+  /** The offer of this name; its tracking URLs in the asked country, else in its first one, become choices. Null for a URL. */
   async offerOf(link) {
     if (!link || /^[a-z][a-z0-9+.-]*:\/\//i.test(link)) return null;
     const offer = await get(`/api/offers/${encodeURIComponent(link)}`);
-    const urls = offer.tracking_urls?.length ? offer.tracking_urls.map((share) => share.url) : [offer.final_url];
+    const shares = sharesIn(offer, this.form.country.value.trim() || offer.target_country);
+    const urls = shares?.length ? shares.map((share) => share.url) : [offer.final_url];
     const choice = this.form.elements.namedItem("url");
     if (choice.dataset.of !== `${offer.id} ${urls}`) {
       choice.dataset.of = `${offer.id} ${urls}`;
@@ -140,6 +142,17 @@ export class Tester {
       ...(trace.final_url ? [h("h3", {}, "Landing page"), copyable(trace.final_url, "the landing page's URL"), paramsList(params)] : []),
     );
   }
+}
+
+/** The tracking URLs of an offer in a country: `country` is a code, or an English name. */
+function sharesIn(offer, country) {
+  const own = Object.entries(offer.country_urls ?? {});
+  return own.find(([key]) => nameOf(key) === nameOf(country))?.[1] ?? offer.tracking_urls;
+}
+
+/** The English name of a country's code, in lower case; uk and gb have one name. Another text stays. */
+function nameOf(country) {
+  return (/^[a-z]{2}$/i.test(country) ? REGIONS.of(country.toUpperCase()) : country).toLowerCase();
 }
 
 /** A random UUID. crypto.randomUUID exists only where the page came over https or from this machine. */

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { copyable } from "./copying.js";
 import { detail } from "./dialogs.js";
-import { $, button, bytes, clock, dollars, duration, h, ms, tag, when } from "./dom.js";
+import { $, button, bytes, clock, dollars, duration, h, ms, number, tag, when } from "./dom.js";
 import { showHops } from "./hops.js";
 import { made, strip, Table } from "./table.js";
 import { keepForm } from "./url.js";
