@@ -1830,7 +1830,10 @@ function activate(record, event) {
       if (control !== null && control !== record) click(control);
       return undefined;
     }
-    if (one.tag === "summary") return undefined;
+    if (one.tag === "summary") {
+      if (!isElement(one.parent, "details") || first(one.parent, (child) => isElement(child, "summary")) !== one) return undefined;
+      return attribute(one.parent, "open") === null ? setAttribute(one.parent, "open", "") : removeAttribute(one.parent, "open");
+    }
   }
   return undefined;
 }
@@ -2257,6 +2260,7 @@ function attributeChanged(record, name) {
   if (record.tag === "body" && startsWith(name, "on")) readHandlers(record);
   if (record.tag === "iframe" && (name === "src" || name === "srcdoc")) loadFrame(record);
   if (record.tag === "script" && name === "src") prepareScript(record);
+  if (record.tag === "details" && name === "open") occurs(record, "toggle");
 }
 /** Properties that reflect attributes as text, as URL or as boolean: `property` or `property:attribute`. */
 function reflect(prototype, texts, urls = "", booleans = "", numbers = "") {
@@ -3880,7 +3884,9 @@ function prepare(request) {
   page.schemes = request.schemes || ["http", "https"];
   each(split(request.cookie, /;/g), (part) => {
     const pair = stripped(part), at = indexOf(pair, "=");
-    if (pair) page.jar[at < 0 ? "" : slice(pair, 0, at)] = slice(pair, at + 1);
+    const name = at < 0 ? "" : slice(pair, 0, at), value = slice(pair, at + 1);
+    // Cookies of one name, of several paths, stay together: the first counts.
+    if (pair) page.jar[name] = name in page.jar ? `${page.jar[name]}; ${pair}` : value;
   });
   each(request.policies, addPolicy);
   if (!isSecure()) {
