@@ -21,7 +21,8 @@ from daemon.database.binaries import ELSEWHERE, Account, Binaries, installed, ru
 from daemon.errors import DatabaseSetupFailed
 
 DATABASE = SUPERUSER = "tracepool"
-SOCKET_NAME = ".s.PGSQL.5432"
+PORT = 5432  # of the socket's name
+SOCKET_NAME = f".s.PGSQL.{PORT}"
 SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path less its NUL, unix(7)
 READY_WAIT_S = 30  # covers crash recovery after a kill
 POLL_S = 0.02
@@ -104,7 +105,7 @@ def launch(binaries: Binaries, data: Path, account: Account) -> Path:
     if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
         log.replace(log.with_name("server.log.1"))
     options = {"listen_addresses": "", "unix_socket_directories": str(socket_dir), "unix_socket_permissions": "0700"}
-    words = ["-p", "5432", *(word for name, value in options.items() for word in ("-c", f"{name}={value}"))]
+    words = ["-p", str(PORT), *(word for name, value in options.items() for word in ("-c", f"{name}={value}"))]
     command: list[str | Path] = [binaries.bin_dir / "pg_ctl", "start", "-D", data, "-l", log]
     command += ["-w", "-t", str(READY_WAIT_S), "-s", "-o", shlex.join(words)]
     for attempt in range(1, START_ATTEMPTS_MAX + 1):
@@ -210,7 +211,8 @@ def create_database(binaries: Binaries, data: Path, socket_dir: Path) -> None:
 
 
 def url(socket_dir: Path) -> str:
-    return f"postgresql://{SUPERUSER}@/{DATABASE}?host={socket_dir}"
+    """With the port, because clients would take it from $PGPORT."""
+    return f"postgresql://{SUPERUSER}@/{DATABASE}?host={socket_dir}&port={PORT}"
 
 
 def wait(done: Callable[[], bool], wait_s: float, message: str) -> None:

@@ -771,8 +771,9 @@ on conflict (node_id) do nothing
 returning node_id, name
 
 -- name: leave_node
--- $1 node, $2 claim, $3 quiet in seconds. Only after all entries of the node are applied.
-update nodes set state = 'left', claim = null, trusted_until = clock_timestamp(), quiet_s = $3
+-- $1 node, $2 claim, $3 quiet in seconds. Only after all entries of the node are applied: none is left to ship.
+update nodes set state = 'left', claim = null, trusted_until = clock_timestamp(), quiet_s = $3,
+                 figures = figures || '{"backlog": 0}'
 where node_id = $1 and claim = $2
 
 -- name: remove_node

@@ -78,13 +78,18 @@ def known(peers: Peers, own: Peer | None, now_s: float) -> tuple[Counted, ...]:
 
 
 def _with_gifts(nodes: tuple[Counted, ...]) -> tuple[Counted, ...]:
-    """IPs that were given to a node and are not in its figures yet belong to it."""
+    """IPs that were given to a node and are not in its figures yet belong to it, also while it is not seen.
+
+    A node that has ended gets none: such IPs are nobody's.
+    """
     givers = [one.peer.figures.countries for one in nodes if one.peer.leases]
     return tuple(_with_gifts_of(givers, one) for one in nodes)
 
 
 def _with_gifts_of(givers: Iterable[Mapping[str, CountryFigures]], one: Counted) -> Counted:
     peer, countries = one.peer, dict(one.peer.figures.countries)
+    if peer.state != "active":
+        return one
     for given in givers:
         for country, ips in given.items():
             if (sent := ips.sent.get(peer.node_id)) is None:

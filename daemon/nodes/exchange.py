@@ -15,7 +15,8 @@ from daemon.pool.messages import PoolView, SetElsewhere
 
 MEMORY_S = 30.0  # of the demand
 MISSED_S = 3.0
-UNSEEN_S = 5.0  # later the receiver has a gift, or has lost it
+UNSEEN_S = 5.0  # later a receiver that renews has a gift, or has lost it
+GONE_S = 3600.0  # later a receiver that does not renew has lost it
 LATELY_S = 3.0  # in which as many IPs are expected from other nodes as in the time before
 HOPE_MAX_S = 5.0  # without an IP, although other nodes have some to give
 DESPAIR_S = 10.0
@@ -68,7 +69,8 @@ class Exchange:
         if others.ids:
             self._others = others
         for to, (sent, at_s) in list(self._sent.items()):
-            if now_s >= at_s + UNSEEN_S or others.of(to).adopted >= sent.seen_at:
+            unseen_s = UNSEEN_S if to in others.ids else GONE_S
+            if now_s >= at_s + unseen_s or others.of(to).adopted >= sent.seen_at:
                 del self._sent[to]
         while self.given and self.given[0].at_s <= now_s - MOVED_S:
             self.given.popleft()

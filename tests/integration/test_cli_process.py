@@ -191,7 +191,7 @@ def test_a_password_stands_in_psqls_environment_and_not_on_its_command_line(stat
 
 def test_the_database_url_is_for_other_tools(state_dir: Path) -> None:
     done = process("database-url", state_dir=state_dir)
-    assert done.stdout == f"postgresql://tracepool@/tracepool?host={state_dir}/postgres/run\n"
+    assert done.stdout == f"postgresql://tracepool@/tracepool?host={state_dir}/postgres/run&port=5432\n"
     assert "runs only while" in done.stderr
     given = "postgresql://me:word@db.example/x"
     other = process("database-url", state_dir=state_dir, env={"TRACEPOOL_DATABASE__URL": given})

@@ -201,8 +201,10 @@ def test_a_stale_pid_file_does_not_keep_the_server_from_starting(state_dir: Path
 def test_the_server_sees_none_of_our_environment(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACEPOOL_DATABASE__URL", "canary")
     monkeypatch.setenv("PGHOST", "192.0.2.1")
+    monkeypatch.setenv("PGPORT", "1")
     server = embedded.start(state_dir)
     try:
+        assert ask(server.url, "SELECT 1") == 1, "the URL has its host and port"
         environ = Path(f"/proc/{server_pid(state_dir)}/environ").read_bytes()
         assert b"canary" not in environ
         assert b"192.0.2.1" not in environ

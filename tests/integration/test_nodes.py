@@ -80,15 +80,16 @@ async def renewed(rows: Rows, name: str) -> None:
 async def test_nodes_join_beside_each_other_and_see_each_other(postgres: PostgresServer) -> None:
     async with fresh_database(postgres) as rows:
         first, second = member_of(rows, "first"), member_of(rows, "second")
-        second.report(lambda: NodeFigures({"us": CountryFigures(available=3)}), lambda: 0.0)
+        second.report(lambda: NodeFigures({"us": CountryFigures(available=3)}, backlog=5), lambda: 0.0)
         async with running(first), running(second):
             await until(lambda: [peer.name for peer in first.peers.others()] == ["second"])
             assert first.may_lease()
             assert second.may_lease()
             [peer] = first.peers.others()
-            assert peer.figures.countries["us"].available == 3
+            assert (peer.figures.countries["us"].available, peer.figures.backlog) == (3, 5)
         await second.leave()
         assert await states(rows) == {"first": "active", "second": "left"}
+        assert await rows.one("select figures->>'backlog' from nodes where name = 'second'") == "0", "all is shipped"
 
 
 async def test_a_run_knows_the_last_figures_of_the_run_before_if_these_are_recent(postgres: PostgresServer) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from daemon.nodes.balance import MOVED_S
-from daemon.nodes.exchange import DESPAIR_S, HOPE_MAX_S, LATELY_S, MISSED_S, UNSEEN_S, Exchange
+from daemon.nodes.exchange import DESPAIR_S, GONE_S, HOPE_MAX_S, LATELY_S, MISSED_S, UNSEEN_S, Exchange
 from daemon.nodes.figures import SOON_S, CountryFigures, Sent
 from daemon.nodes.others import NO_OTHERS, Others, summed
 from daemon.pool.messages import Counts, PoolView
@@ -71,6 +71,18 @@ def test_a_gift_is_on_its_way_until_the_receiver_has_adopted_it_or_some_seconds_
     assert exchange.figures(a_view(), NOW_S).sent == {}
     exchange.note(a_view(given={OTHER: 6}), 0, NO_OTHERS, 4 + MOVED_S)
     assert not exchange.given
+
+
+def test_a_gift_to_a_node_that_is_not_seen_any_more_is_on_its_way_until_that_node_is_seen() -> None:
+    exchange = Exchange(0)
+    exchange.note(a_view(given={OTHER: 3}), 0, adopted(10), 1)
+    exchange.note(a_view(given={OTHER: 3}), 0, NO_OTHERS, 1 + 10 * UNSEEN_S)
+    assert exchange.figures(a_view(), NOW_S).sent == {OTHER: Sent(3, 13)}, "it owns these IPs, and has not adopted them"
+    exchange.note(a_view(given={OTHER: 3}), 0, adopted(10), 2 + 10 * UNSEEN_S)
+    assert exchange.figures(a_view(), NOW_S).sent == {}
+    exchange.note(a_view(given={OTHER: 6}), 0, adopted(10), 60)
+    exchange.note(a_view(given={OTHER: 6}), 0, NO_OTHERS, 60 + GONE_S)
+    assert exchange.figures(a_view(), NOW_S).sent == {}
 
 
 def test_a_gift_that_was_adopted_before_it_was_noted_is_not_on_its_way() -> None:

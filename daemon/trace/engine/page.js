@@ -393,6 +393,7 @@ function follow(how, url, more = {}) {
     return;
   }
   if (url.protocol === "data:" || url.protocol === "about:" || url.protocol === "blob:") miss(url.protocol + " URL");
+  if (url.protocol === "http:" && upgrades(how, url)) url = changedUrl(url.href, "protocol", "https:");
   if (page.code) cancel(page.code);
   parser.stopped = true; // Chromium stops the parser at once, so no later script of the page and no load event runs
   page.jump = null;
@@ -541,6 +542,9 @@ function allowsScript(record, url) {
     return !someMatches(sources, url);
   });
 }
+/** Whether a policy has forms, and jumps to the page's own host, go by https (Upgrade Insecure Requests, 3.3). */
+const upgrades = (how, url) => (how === "form" || url.hostname === here().hostname) && !test(/^(?:localhost$|127\.)/, url.hostname) &&
+  some(page.policies, (policy) => sourcesOf(policy, ["upgrade-insecure-requests"]) !== null);
 function addPolicy(text) {
   each(split(text, /,/g), (policy) => push(page.policies, policy));
   if (page.evalBlocked || allowsEval()) return;
@@ -2530,7 +2534,12 @@ share(of("form"), {
   get elements() { const one = own(this); return collection(() => controlsOf(one)); },
   get length() { return controlsOf(own(this)).length; },
   submit() { submitForm(own(this), null); },
-  requestSubmit(submitter) { requestSubmit(own(this), submitter ? own(submitter) : null); },
+  requestSubmit(submitter) {
+    const form = own(this), button = submitter ? own(submitter) : null;
+    if (button !== null && !isSubmitButton(button)) throw new TypeErrorOfTheWorld("The specified element is not a submit button.");
+    if (button !== null && formOf(button) !== form) throw domError("NotFoundError", "The specified element is not owned by this form element.");
+    requestSubmit(form, button);
+  },
   reset() {
     if (!dispatch(own(this), newEvent("reset", { bubbles: true, cancelable: true }))) return;
     each(fieldsOf(own(this)), (field) => {
@@ -3420,7 +3429,9 @@ const functions = {
 each(ownKeys(functions), (name) => defineProperty(global, name, { value: functions[name], writable: true, enumerable: true, configurable: true }));
 const consoleObject = {};
 each(["log", "info", "warn", "error", "debug", "trace", "dir", "table", "group", "groupEnd", "groupCollapsed", "time", "timeEnd",
-  "timeLog", "assert", "count", "clear"], (name) => (consoleObject[name] = () => undefined));
+  "timeLog", "assert", "count", "countReset", "clear", "dirxml", "profile", "profileEnd", "timeStamp"],
+(name) => (consoleObject[name] = ({ [name]() {} })[name]));
+missing(consoleObject, "memory", "console.");
 global.console = consoleObject;
 global.Image = function Image(width, height) {
   const made = newElement("img");
