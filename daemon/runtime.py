@@ -142,7 +142,7 @@ async def _pools_loaded(
     bodies = await trio.to_thread.run_sync(journal.spool.bodies, "ip_changed")
     rests = Rests()
     rests.learn(bodies, read_clocks(), rules_of(live.current))
-    providers = ProviderHealth(log_provider)
+    providers = ProviderHealth(functools.partial(log_provider, live))
     async with trio.open_nursery() as actors:
 
         def start_actor(pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:

@@ -4,6 +4,7 @@ import platform
 from functools import reduce
 from operator import getitem
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import structlog
@@ -16,7 +17,8 @@ from daemon.errors import DatabaseUnavailable
 from daemon.http.listeners import name_of
 from daemon.offers.model import Offers
 from daemon.pool.directory import PoolDirectory
-from daemon.settings.live import merged
+from daemon.pool.failing import check_command
+from daemon.settings.live import LiveSettings, merged
 from daemon.settings.model import Settings
 from daemon.trace.provider_health import Health, ProviderRecord
 from daemon.trace.wire.session import CONNECTIONS_MAX
@@ -51,14 +53,15 @@ def log_ready(directory: PoolDirectory, offers: Offers) -> None:
         log.warning("no_offers", next="tracepool offers add NAME URL --country us")
 
 
-def log_provider(provider: str, record: ProviderRecord) -> None:
+def log_provider(live: LiveSettings, provider: str, record: ProviderRecord) -> None:
     """Log that the health of a provider has changed."""
     if record.status.state is Health.CREDENTIALS_REFUSED:
         log.error("provider_credentials_refused", provider=provider, why="its proxies answer 407",
                   effect="traces through it fail; its IPs are not counted as failed",
                   remedy=f"correct providers.{provider}.username and its password, then reload")  # fmt: skip
     elif record.status.state is Health.SUSPECTED:
-        log.error("provider_suspected", provider=provider, why=record.why, remedy="tracepool provision check")
+        remedy = check_command(f"--provider {quote(provider)}", can_check=bool(live.current.provision.check_url))
+        log.error("provider_suspected", provider=provider, why=record.why, remedy=remedy)
     else:
         log.info("provider_recovered", provider=provider)
 

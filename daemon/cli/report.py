@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from daemon.cli.output import say, say_json, say_table, warn
 from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, work
 from daemon.control.report_groups import KEYS, Figures, cells_of, columns_of, window_of_texts
-from daemon.control.reports import Group, Report, newest_click, read_report
+from daemon.control.reports import Group, Report, click_times, read_report
 from daemon.database.spreadsheets import write_line
 from daemon.errors import BadInput, DatabaseBusy, TheirFault
 from daemon.formats import dollars, size_in_words
@@ -137,14 +137,14 @@ def _notes(settings: Settings, found: Report) -> Iterable[str]:
     if found.left_out:
         yield f"{found.left_out} more groups are only in the total: choose a shorter time, or another --by"
     if not found.groups:
-        newest = work(settings, newest_click)
-        if newest is None:
+        times = work(settings, click_times)
+        if times is None:
             yield (
                 f"there has been no click yet. To make one: curl -i 'http://{settings.click.bind[0]}/track-hit?offer=NAME'"
                 " with an offer of tracepool offers list; tracepool demo shows all on loopback"
             )
         else:
-            yield f"no click and no trace in this time; the newest click is of {_time(newest)}: choose --from before it"
+            yield f"no click and no trace in this time; {_where(*times, found)}"
     elif (found.window.now - found.window.since).total_seconds() > days * 86_400 and _reads_traces(found):
         yield (
             f"traces older than {days:g} days (retention.traces_days) are removed: of earlier days this report has"
@@ -155,6 +155,15 @@ def _notes(settings: Settings, found: Report) -> Iterable[str]:
     hits_days = settings.retention.hits_days
     if found.groups and (found.window.now - found.window.since).total_seconds() > hits_days * 86_400:
         yield f"hits older than {hits_days:g} days (retention.hits_days) are removed: earlier days have no clicks"
+
+
+def _where(first: datetime, last: datetime, found: Report) -> str:
+    """The nearest click outside of the report's time."""
+    if found.window.until <= first:
+        return f"the first click is of {_time(first)}: choose --to after it"
+    if found.window.since > last:
+        return f"the newest click is of {_time(last)}: choose --from before it"
+    return f"clicks are from {_time(first)} to {_time(last)}: choose a longer time"
 
 
 def _reads_traces(found: Report) -> bool:

@@ -285,7 +285,8 @@ class _Traces:
         if not nodes:
             return "daemon", "no daemon runs any more: the traces begin when one does"
         counts = counts_of(cluster_of(nodes).countries).get(self.country, NO_COUNTS)
-        lane = Lane(self.country, counts, self.settings.pool.batch_below_percent)
+        can_check = bool(self.settings.provision.check_url)
+        lane = Lane(self.country, counts, self.settings.pool.batch_below_percent, can_check=can_check)
         wait = wait_of(lane, ahead=self.now)
         return None if wait is None else (wait.reason, wait.why)
 

@@ -7,6 +7,7 @@ countries of the file before stay in use, and clicks go on.
 
 import ipaddress
 import os
+import stat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ class CountryFile:
         try:
             version = await trio.to_thread.run_sync(_version_of, path, abandon_on_cancel=True)
             if version == self._version:
+                self._troubles.over(READING)  # the file is back
                 return
             reader = await trio.to_thread.run_sync(_read, path, abandon_on_cancel=True)
         except FileUnusable as e:
@@ -110,6 +112,8 @@ def _version_of(path: str) -> Version:
         found = os.stat(path)
     except OSError as e:
         raise FileUnusable(f"{path}: {e.strerror}") from None
+    if not stat.S_ISREG(found.st_mode):  # opening a FIFO would wait for its writer
+        raise FileUnusable(f"{path}: this is no regular file")
     return path, found.st_ino, found.st_size, found.st_mtime_ns
 
 

@@ -128,10 +128,10 @@ async def read_report(conn: Connection, by: By | None, window: Window, limit_s: 
     return Report(window, by, source, several, with_traces(whole, sums.get(None)), left_out)
 
 
-async def newest_click(conn: Connection) -> datetime | None:
-    """When the last click was answered; None if there never was one."""
-    found: datetime | None = await conn.fetchval("select max(created_at) from hits")
-    return found
+async def click_times(conn: Connection) -> tuple[datetime, datetime] | None:
+    """When the first click of the table and the last one were answered; None if there is none."""
+    row = await conn.fetchrow("select min(created_at) as first, max(created_at) as last from hits")
+    return None if row["first"] is None else (row["first"], row["last"])
 
 
 Key = tuple[str, str]

@@ -5,7 +5,7 @@ Rows have precedence, because they are exact; only the log has some facts, such 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from daemon.journal.entries import Params
@@ -145,7 +145,7 @@ def story_of(
     return Story(
         request_id=request_id,
         offer=hit.get("offer_name") or row.get("offer_name") or _first("offer", click, traced, refused),
-        received_at=_instant(row.get("started_at")) or _first("ts", click, traced, refused),
+        received_at=_instant(row.get("started_at") or _received(hit)) or _first("ts", click, traced, refused),
         visitor=hit.get("visitor_address") or click.get("visitor"),
         user_agent=hit.get("user_agent"),
         referrer=hit.get("referrer"),
@@ -167,6 +167,14 @@ def _event(log: Sequence[Mapping[str, Any]], event: str) -> Mapping[str, Any]:
 
 def _first(name: str, *several: Mapping[str, Any]) -> str | None:
     return next((str(fields[name]) for fields in several if fields.get(name) is not None), None)
+
+
+def _received(hit: Mapping[str, Any]) -> datetime | None:
+    """When the click of a row of hits arrived. The row has when it was answered, and how long it waited."""
+    answered, wait_ms = hit.get("created_at"), hit.get("wait_ms")
+    if not isinstance(answered, datetime):
+        return None
+    return answered - timedelta(milliseconds=wait_ms or 0)
 
 
 def _instant(value: object) -> str | None:

@@ -15,6 +15,7 @@ from daemon.maintenance.advice_nodes import ips_nobodys, node_draining, node_los
 from daemon.maintenance.advice_pools import active_above_available, oversized, utilisation_high
 from daemon.maintenance.advice_times import cooldown_long, cooldown_short, deadline_long, deadline_short
 from daemon.maintenance.figures import Advice, Figures, Severity, are, counted
+from daemon.pool.failing import check_command
 
 FALLBACKS_MAX_PERCENT = 10.0
 FALLBACKS_CRITICAL_PERCENT = 50.0
@@ -165,7 +166,7 @@ def _provider_suspected(f: Figures) -> Iterator[Advice]:
             "provider.",
             "so many IPs of a provider fail at once that the provider itself must be at fault",
             {"ips_spared": suspect.spared},
-            f"tracepool provision check --provider {quote(name)}",
+            check_command(f"--provider {quote(name)}", can_check=f.can_check),
             name,
             country=suspect.country,
             provider=name,

@@ -10,6 +10,7 @@ from daemon.countries import canonical, is_acceptable
 from daemon.maintenance.advice_countries import correction
 from daemon.maintenance.figures import Advice, Figures, OddCountry, Severity, are, names
 from daemon.nodes.figures import AttemptFigures
+from daemon.pool.failing import check_command
 
 OUT_MIN_PERCENT = 5.0
 OUT_MIN = 50
@@ -81,7 +82,7 @@ def _failing(f: Figures, country: str, by_provider: Mapping[str, tuple[int, int]
         f"the last trace through {FAILING_MIN_PERCENT:g}% or more of a country's IPs failed by the IP's fault",
         {"ips_failing": failing, "ips_failed": counts.failed, "ips": counts.total,
          "failing_percent": round(100 * failing / counts.total, 1)},
-        f"tracepool provision check --country {quote(country)}{_option(provider)}",
+        check_command(f"--country {quote(country)}{_option(provider)}", can_check=f.can_check),
         country,
         country=country,
         provider=provider or None,
@@ -107,7 +108,7 @@ def _failed(f: Figures, country: str, by_provider: Mapping[str, tuple[int, int]]
         f"{because}",
         f"{OUT_MIN_PERCENT:g}% or more of a country's IPs, or {OUT_MIN} of them, are failed",
         {"ips_failed": counts.failed, "ips": counts.total, "failed_percent": round(percent, 1)},
-        f"tracepool provision check --country {quote(country)}{_option(provider)}",
+        check_command(f"--country {quote(country)}{_option(provider)}", can_check=f.can_check),
         country,
         country=country,
         provider=provider or None,
@@ -123,10 +124,10 @@ def attempts_failing(f: Figures) -> Iterator[Advice]:
     for one in sorted(f.attempts, key=lambda one: (one.country, one.provider)):
         percent = 100 * one.failed / one.attempts if one.attempts else 0.0
         if one.attempts >= ATTEMPTS_MIN and percent >= ATTEMPTS_FAILED_PERCENT and one.country not in said:
-            yield _attempts(one, percent)
+            yield _attempts(one, percent, can_check=f.can_check)
 
 
-def _attempts(one: AttemptFigures, percent: float) -> Advice:
+def _attempts(one: AttemptFigures, percent: float, *, can_check: bool) -> Advice:
     return Advice(
         "attempts_failing",
         Severity.CRITICAL if percent >= ATTEMPTS_CRITICAL_PERCENT else Severity.WARNING,
@@ -135,7 +136,7 @@ def _attempts(one: AttemptFigures, percent: float) -> Advice:
         f"{ATTEMPTS_FAILED_PERCENT:g}% or more of the last two minutes' attempts, at least {ATTEMPTS_MIN}, failed by "
         "the fault of the IP or the provider",
         {"attempts": one.attempts, "attempts_failed": one.failed, "failed_percent": round(percent, 1)},
-        f"tracepool provision check --country {quote(one.country)}{_option(one.provider)}",
+        check_command(f"--country {quote(one.country)}{_option(one.provider)}", can_check=can_check),
         f"{one.country} {one.provider}",
         country=one.country,
         provider=one.provider,

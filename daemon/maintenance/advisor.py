@@ -152,6 +152,7 @@ def _figures(settings: Settings, **found: Any) -> Figures:
         cooldown_s=settings.pool.cooldown_s,
         interval_s=settings.maintenance.interval_s,
         default_country=settings.trace.default_country,
+        can_check=bool(settings.provision.check_url),
         prices_per_gb={name: provider.price_per_gb for name, provider in settings.providers.items()},
         **found,
     )

@@ -229,7 +229,7 @@ class Figures:
 
     `offers`: the names of the active offers by country. `out`: by country and provider, failed IPs and other IPs whose
     last trace failed by the IP's fault. `attempts`: where attempts failed in the last minutes. `default_country`: the
-    setting trace.default_country.
+    setting trace.default_country. `can_check`: the setting provision.check_url is not empty.
 
     `entries_refused`: entries of the journal that PostgreSQL refused, and that are kept. `connections`: those that all
     nodes may open to PostgreSQL, of `nodes` nodes.
@@ -255,6 +255,7 @@ class Figures:
     nodes: int = 1
     disk: Disk | None = None
     default_country: str = ""
+    can_check: bool = True
 
     def error(self, country: str, provider: str) -> str | None:
         """The most common error of the last minutes, else of the last hour."""

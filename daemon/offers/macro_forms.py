@@ -27,7 +27,7 @@ _LITERAL = re.compile(
     rf"|(?:%25)+7[Bb](?P<twice>{_WORD})(?:%25)+7[Dd]"
     rf"|(?<=[=/,:;|_-])(?:(?:\[|%5[Bb])(?P<brackets>{_WORD})(?:\]|%5[Dd])|(?:<|%3[Cc])(?P<angles>{_WORD})(?:>|%3[Ee])"
     rf"|%%(?P<percents>{_WORD})%%|__(?P<lines>[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)__|\$(?P<dollar>{_WORD})"
-    rf"|(?P<mark>[#@!])(?P<marked>{_WORD})(?P=mark))"
+    rf"|(?:%25|%)(?P<percent>{_WORD})(?:%25|%)(?=[&#;]|$)|(?P<mark>[#@!])(?P<marked>{_WORD})(?P=mark))"
 )
 
 
@@ -86,7 +86,10 @@ def _literals(url: str) -> Iterator[Meaning]:
         yield Meaning(f"{form} is no macro: it is sent literally, as it stands, with each click{instead}", warns=True)
 
 
-_GROUPS = ("braces", "unclosed", "unopened", "twice", "brackets", "angles", "percents", "lines", "dollar", "marked")
+_GROUPS = (
+    *("braces", "unclosed", "unopened", "twice", "brackets", "angles", "percents", "lines", "dollar", "percent"),
+    "marked",
+)
 
 
 def _meaning(name: str, own: Collection[str]) -> tuple[str, bool]:

@@ -1,9 +1,15 @@
-"""Counts a country's IPs that fail, by provider. Pure."""
+"""Counts a country's IPs that fail, by provider; the command that checks them. Pure."""
 
 from collections.abc import Mapping
 from uuid import UUID
 
 from daemon.pool.states import Ip, Status
+
+
+def check_command(options: str, *, can_check: bool) -> str:
+    """What an operator runs to check IPs. `can_check`: provision.check_url is set; without it no IP can be checked."""
+    command = f"tracepool provision check {options}"
+    return command if can_check else f"set provision.check_url and reload, then: {command}"
 
 
 class Failing:

@@ -132,6 +132,7 @@ class Batch:
             may_lease=self._may_lease(),
             database_answers=not any(trouble.activity == FILLING for trouble in self._troubles),
             provider=max(failing, key=lambda one: sum(failing[one]), default=""),
+            can_check=bool(settings.provision.check_url),
         )
 
     @property

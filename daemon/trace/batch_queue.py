@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from shlex import quote
 from typing import Any, Literal
 
+from daemon.pool.failing import check_command
 from daemon.pool.messages import Counts, Elsewhere
 from daemon.trace.jobs import BACKGROUND_PRIORITY, BATCH_PRIORITY, LAST_PRIORITY
 
@@ -69,7 +70,7 @@ class Lane:
     """What decides whether traces of a country may begin.
 
     `counts`: the IPs of all nodes; `beginning`: traces without an IP yet. `workers`: how many may have such traces, of
-    which `workers_left` have none. `provider`: that of most failed IPs.
+    which `workers_left` have none. `provider`: that of most failed IPs. `can_check`: provision.check_url is set.
     """
 
     country: str
@@ -81,6 +82,7 @@ class Lane:
     may_lease: bool = True
     database_answers: bool = True
     provider: str = ""
+    can_check: bool = True
 
 
 def never(lane: Lane, *, ahead: bool = False) -> Wait | None:
@@ -95,7 +97,8 @@ def never(lane: Lane, *, ahead: bool = False) -> Wait | None:
     if counts.failed >= counts.total:
         whose = f" (provider {lane.provider})" if lane.provider else ""
         ips = f"all {counts.total} IPs of {country} have" if counts.total > 1 else f"the one IP of {country} has"
-        remedy = f"tracepool provision check --country {word}; when they work: tracepool reset --country {word}"
+        check = check_command(f"--country {word}", can_check=lane.can_check)
+        remedy = f"{check}; when they work: tracepool reset --country {word}"
         return Wait("all_failed", f"{ips} failed{whose}", remedy)
     if not ahead and lane.below_percent > 0 and _most(counts.total, lane.below_percent) < 1:
         ips = "1 IP" if counts.total == 1 else f"{counts.total} IPs"

@@ -28,7 +28,9 @@ async def test_first_steps_and_then_dead_proxies_and_a_country_without_ips(state
         assert (out["severity"], out["country"], out["of"]) == ("critical", "us", IPS)
         assert out["provider"] == "luna"
         assert out["error"] == "the proxy's port refuses connections"
-        assert out["command"] == "tracepool provision check --country us --provider luna"
+        assert out["command"] == (
+            "set provision.check_url and reload, then: tracepool provision check --country us --provider luna"
+        )
         logged = await until(
             lambda: [line for line in daemon.log("advice") if line["code"] == "ips_out"], "it is logged", PATIENCE_S
         )

@@ -1,6 +1,7 @@
 """The sources of a visitor's country, in their order; the header of a trusted proxy; the mmdb file."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -159,6 +160,27 @@ async def test_a_file_is_followed_and_a_bad_one_changes_nothing(tmp_path: Path, 
     live.replace(Settings())
     await file.look()
     assert file.find(GERMAN) is None
+
+
+async def test_a_file_that_comes_back_as_it_was_ends_the_trouble(tmp_path: Path, expected_errors: LoggedErrors) -> None:
+    expected_errors.expect("file_unusable")
+    path, aside = tmp_path / "c.mmdb", tmp_path / "aside"
+    write_mmdb(path, RECORDS)
+    file, _, troubles = file_of(path)
+    await file.look()
+    path.rename(aside)
+    path.mkdir()
+    await file.look()
+    assert "this is no regular file" in troubles.lines()[0]
+    path.rmdir()
+    os.mkfifo(path)
+    with trio.fail_after(10):
+        await file.look()
+    assert "this is no regular file" in troubles.lines()[0]
+    path.unlink()
+    aside.rename(path)
+    await file.look()
+    assert (file.find(GERMAN), list(troubles)) == ("DE", [])
 
 
 async def test_the_actor_looks_again_after_a_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,14 @@ def test_clicks_waits_and_cost_are_those_of_the_rows_in_every_grouping(tracepool
         ("shoes", "4", "0"),
         ("gone", "1", "1"),
     ]
-    assert "the newest click is of" in tracepool("report", "--from", "2020-01-01", "--to", "2020-01-02").err
+    tracepool.sql("update hits set created_at = '2024-05-06 07:08+00' where offer_name = 'shoes'")
+    early = tracepool("report", "--from", "2020-01-01", "--to", "2020-01-02").err
+    assert "the first click is of 2024-05-06 07:08:00 UTC: choose --to after it" in early
+    between = tracepool("report", "--from", "2024-06-01", "--to", "2024-06-02").err
+    assert "clicks are from 2024-05-06 07:08:00 UTC to 20" in between
+    tracepool.sql("delete from hits where created_at > '2024-06-01'")
+    late = tracepool("report", "--by", "country", "--from", "2024-06-01", "--to", "2024-06-02").err
+    assert "the newest click is of 2024-05-06 07:08:00 UTC: choose --from before it" in late
 
 
 @pytest.mark.parametrize("words", [("--by", "hour"), ("--from", "soon"), ("--to", "2020-01-01", "--from", "1h")])

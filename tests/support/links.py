@@ -28,10 +28,6 @@ HEAD_BYTES_MAX = 65_536
 ANSWER_S = 60.0
 
 
-def path_of(draw: random.Random) -> str:
-    return draw.choice(PATHS)
-
-
 def query_of(draw: random.Random) -> bytes:
     pieces = [f"{draw.choice(KEYS)}={draw.choice(NAMES)}" for _ in range(draw.choice((0, 1, 1, 1, 1, 2)))]
     pieces += draw.choices(EXTRAS, k=draw.randrange(4))
@@ -61,7 +57,7 @@ def fuzzed(draw: random.Random) -> Asked:
         target = draw.choice(MISSPELT_PATHS).encode()
     else:
         query = query_of(draw).partition(b"#")[0]
-        target = path_of(draw).encode() + (b"?" + query if query or draw.random() < 0.5 else b"")
+        target = draw.choice(PATHS).encode() + (b"?" + query if query or draw.random() < 0.5 else b"")
     headers = [f"User-Agent: {draw.choice((BROWSER, BROWSER, *ROBOTS))}"]
     headers.append(f"X-Forwarded-For: 203.0.113.{draw.randrange(256)}")
     if draw.random() < 0.2:

@@ -77,6 +77,12 @@ def test_twenty_of_twenty_dead_proxies_are_critical_after_one_trace_each() -> No
     assert advice.command == "tracepool provision check --country us --provider luna"
 
 
+def test_without_a_url_to_check_the_advice_is_to_set_one_first() -> None:
+    [advice] = of("ips_out", countries={"us": counts(20, 4)}, out={"us": {"luna": (4, 16)}}, can_check=False)
+    check = "tracepool provision check --country us --provider luna"
+    assert advice.command == f"set provision.check_url and reload, then: {check}"
+
+
 def test_481_of_5000_ips_are_advice_with_the_providers_and_the_error_of_the_hour() -> None:
     out = {"us": {"luna": (400, 7), "soax": (81, 0)}}
     evidence = Evidence(errors={("us", "luna"): "the proxy did not accept a connection in time"})

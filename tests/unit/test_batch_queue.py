@@ -59,6 +59,12 @@ def test_the_reason_of_a_wait_has_the_country_and_its_figures(
     assert found is None or found.next
 
 
+def test_without_a_url_to_check_failed_ips_the_next_step_is_to_set_one() -> None:
+    found = never(lane(ips(0, failed=20), can_check=False))
+    assert found is not None
+    assert found.next.startswith("set provision.check_url and reload, then: tracepool provision check --country us;")
+
+
 @pytest.mark.parametrize(
     ("counts", "changes", "reason"),
     [

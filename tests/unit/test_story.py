@@ -221,6 +221,12 @@ def test_a_page_that_may_go_on_says_what_found_that_out_and_why() -> None:
     assert "             where the page goes on is not certain: fetch, and more" in lines
 
 
+def test_a_click_without_a_trace_arrived_before_its_answer_by_its_wait() -> None:
+    hit = {**HIT, "kind": "preview", "outcome": "fallback", "reason": "preview"}
+    assert story(None, hit).received_at == "2026-01-02T10:00:00.000+00:00"
+    assert story(None, {**hit, "wait_ms": None}).received_at == "2026-01-02T10:00:03.310+00:00"
+
+
 def test_a_repeat_is_told_as_one() -> None:
     said = "  repeat     the same click again: it got the answer of the first one, and used no IP"
     assert said in render_story(story(None, {**HIT, "kind": "repeat"}))

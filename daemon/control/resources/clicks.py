@@ -9,9 +9,10 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_response
 
-from daemon.control.api import Cursor, GetContext, Limit, Time, Url, Word, add_list
+from daemon.control.api import Cursor, GetContext, Limit, Word, add_list
 from daemon.control.listings import CLICKS
 from daemon.control.problems import ProblemRaised
+from daemon.control.resources.traces import HitsFilter
 from daemon.journal.entries import HitKind, Params
 from daemon.logbook.clicks import read_click
 from daemon.logbook.parse import Line
@@ -20,23 +21,14 @@ from daemon.logbook.story import Answered, Chosen, Hop, Trace, story_of
 
 
 @dataclass(frozen=True, slots=True)
-class ClicksQuery:
+class ClicksQuery(HitsFilter):
     """`click_id`: the value of gclid or another click id. `ip`: the IP that traced it. Times: RFC 3339 with a zone.
 
     `kind`: repeats and previews used no IP. `offer`: also a name that no offer has. `reason`: of a fallback.
     """
 
-    offer: Word | None = None
-    click_id: Url | None = None
     request_id: UUID | None = None
-    visitor: Word | None = None
     ip: Word | None = None
-    country: Word | None = None
-    outcome: Literal["resolved", "fallback", "background"] | None = None
-    kind: HitKind | None = None
-    reason: Word | None = None
-    since: Time | None = None
-    until: Time | None = None
     sort: Literal["-created", "created", "-wait_ms", "wait_ms"] = "-created"
     cursor: Cursor | None = None
     limit: Limit = 50

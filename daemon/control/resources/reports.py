@@ -11,15 +11,15 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, Response
 from quart_schema import validate_querystring, validate_response
 
-from daemon.control.api import ControlContext, GetContext, Time, Url, Word
+from daemon.control.api import ControlContext, GetContext, Time, Word
 from daemon.control.exports import EXPORTS, each_chunk
 from daemon.control.openapi import returns_csv
 from daemon.control.problems import ProblemRaised
 from daemon.control.report_groups import KEYS, By, Window, cells_of, columns_of, window_of
 from daemon.control.reports import read_report
+from daemon.control.resources.traces import HitsFilter
 from daemon.database.spreadsheets import write_line
 from daemon.errors import DatabaseUnavailable
-from daemon.journal.entries import HitKind
 
 STATEMENT_S_MAX = 60.0  # a report has two statements, and an answer 150 s
 AT_ONCE_MAX = 2
@@ -88,18 +88,8 @@ class ReportAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class HitsExportQuery:
+class HitsExportQuery(HitsFilter):
     """As those of GET /api/hits; without `since`, the last 7 days (UTC)."""
-
-    offer: Word | None = None
-    outcome: Literal["resolved", "fallback", "background"] | None = None
-    reason: Word | None = None
-    kind: HitKind | None = None
-    country: Word | None = None
-    visitor: Word | None = None
-    click_id: Url | None = None
-    since: Time | None = None
-    until: Time | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,11 +112,8 @@ class FlightList:
 
 
 @dataclass(frozen=True, slots=True)
-class HitsQuery:
-    """`reason`: of a fallback. `kind`: repeats and previews used no IP. Times: RFC 3339 with a zone.
-
-    `click_id`: the value of gclid or another click id.
-    """
+class HitsFilter:
+    """What lists and exports of hits have in common; see HitsQuery."""
 
     offer: Word | None = None
     outcome: Literal["resolved", "fallback", "background"] | None = None
@@ -127,6 +124,15 @@ class HitsQuery:
     click_id: Url | None = None
     since: Time | None = None
     until: Time | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HitsQuery(HitsFilter):
+    """`reason`: of a fallback. `kind`: repeats and previews used no IP. Times: RFC 3339 with a zone.
+
+    `click_id`: the value of gclid or another click id.
+    """
+
     sort: Literal["-created", "created", "-wait_ms", "wait_ms"] = "-created"
     cursor: Cursor | None = None
     limit: Limit = 50

@@ -393,6 +393,7 @@ function follow(how, url, more = {}) {
     return;
   }
   if (url.protocol === "data:" || url.protocol === "about:" || url.protocol === "blob:") miss(url.protocol + " URL");
+  if (url.protocol === "http:" && upgrades(how, url)) url = changedUrl(url.href, "protocol", "https:");
   if (page.code) cancel(page.code);
   parser.stopped = true; // Chromium stops the parser at once, so no later script of the page and no load event runs
   page.jump = null;
@@ -541,6 +542,9 @@ function allowsScript(record, url) {
     return !someMatches(sources, url);
   });
 }
+/** Whether a policy has forms, and jumps to the page's own host, go by https (Upgrade Insecure Requests, 3.3). */
+const upgrades = (how, url) => (how === "form" || url.hostname === here().hostname) && !test(/^(?:localhost$|127\.)/, url.hostname) &&
+  some(page.policies, (policy) => sourcesOf(policy, ["upgrade-insecure-requests"]) !== null);
 function addPolicy(text) {
   each(split(text, /,/g), (policy) => push(page.policies, policy));
   if (page.evalBlocked || allowsEval()) return;
@@ -1826,7 +1830,10 @@ function activate(record, event) {
       if (control !== null && control !== record) click(control);
       return undefined;
     }
-    if (one.tag === "summary") return undefined;
+    if (one.tag === "summary") {
+      if (!isElement(one.parent, "details") || first(one.parent, (child) => isElement(child, "summary")) !== one) return undefined;
+      return attribute(one.parent, "open") === null ? setAttribute(one.parent, "open", "") : removeAttribute(one.parent, "open");
+    }
   }
   return undefined;
 }
@@ -2253,6 +2260,7 @@ function attributeChanged(record, name) {
   if (record.tag === "body" && startsWith(name, "on")) readHandlers(record);
   if (record.tag === "iframe" && (name === "src" || name === "srcdoc")) loadFrame(record);
   if (record.tag === "script" && name === "src") prepareScript(record);
+  if (record.tag === "details" && name === "open") occurs(record, "toggle");
 }
 /** Properties that reflect attributes as text, as URL or as boolean: `property` or `property:attribute`. */
 function reflect(prototype, texts, urls = "", booleans = "", numbers = "") {
@@ -2530,7 +2538,12 @@ share(of("form"), {
   get elements() { const one = own(this); return collection(() => controlsOf(one)); },
   get length() { return controlsOf(own(this)).length; },
   submit() { submitForm(own(this), null); },
-  requestSubmit(submitter) { requestSubmit(own(this), submitter ? own(submitter) : null); },
+  requestSubmit(submitter) {
+    const form = own(this), button = submitter ? own(submitter) : null;
+    if (button !== null && !isSubmitButton(button)) throw new TypeErrorOfTheWorld("The specified element is not a submit button.");
+    if (button !== null && formOf(button) !== form) throw domError("NotFoundError", "The specified element is not owned by this form element.");
+    requestSubmit(form, button);
+  },
   reset() {
     if (!dispatch(own(this), newEvent("reset", { bubbles: true, cancelable: true }))) return;
     each(fieldsOf(own(this)), (field) => {
@@ -3420,7 +3433,9 @@ const functions = {
 each(ownKeys(functions), (name) => defineProperty(global, name, { value: functions[name], writable: true, enumerable: true, configurable: true }));
 const consoleObject = {};
 each(["log", "info", "warn", "error", "debug", "trace", "dir", "table", "group", "groupEnd", "groupCollapsed", "time", "timeEnd",
-  "timeLog", "assert", "count", "clear"], (name) => (consoleObject[name] = () => undefined));
+  "timeLog", "assert", "count", "countReset", "clear", "dirxml", "profile", "profileEnd", "timeStamp"],
+(name) => (consoleObject[name] = ({ [name]() {} })[name]));
+missing(consoleObject, "memory", "console.");
 global.console = consoleObject;
 global.Image = function Image(width, height) {
   const made = newElement("img");
@@ -3869,7 +3884,9 @@ function prepare(request) {
   page.schemes = request.schemes || ["http", "https"];
   each(split(request.cookie, /;/g), (part) => {
     const pair = stripped(part), at = indexOf(pair, "=");
-    if (pair) page.jar[at < 0 ? "" : slice(pair, 0, at)] = slice(pair, at + 1);
+    const name = at < 0 ? "" : slice(pair, 0, at), value = slice(pair, at + 1);
+    // Cookies of one name, of several paths, stay together: the first counts.
+    if (pair) page.jar[name] = name in page.jar ? `${page.jar[name]}; ${pair}` : value;
   });
   each(request.policies, addPolicy);
   if (!isSecure()) {

@@ -21,7 +21,7 @@ from webencodings import Encoding
 from daemon.trace.page.bounds import Steps, bounded
 from daemon.trace.page.charsets import UTF_8, declared_encoding, decoded, meta_encoding, url_in_document
 from daemon.trace.page.external import stays
-from daemon.trace.page.policies import inline_allowed
+from daemon.trace.page.policies import inline_allowed, upgraded
 from daemon.trace.page.refreshes import Refresh, declared_refresh, refresh_of
 from daemon.trace.page.running import Attributes, has_handler, is_script
 from daemon.web.headers import RawHeaders
@@ -164,7 +164,8 @@ class _Reading:
     def page(self, document: Document | None) -> Page:
         refresh, jump = self._refresh, None
         if document is None and refresh is not None and refresh.delay_s <= self._source.refresh_max_s:
-            jump = Jump("refresh-header" if refresh is self._source.refresh else "meta", refresh.url.href)
+            href = upgraded(refresh.url.href, self._source.url, self._policies)
+            jump = Jump("refresh-header" if refresh is self._source.refresh else "meta", href)
         return Page(jump, document, self._text_characters, tuple(self._referrer_policies))
 
     def meet(self, node: LexborNode) -> None:

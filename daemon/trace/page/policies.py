@@ -1,8 +1,11 @@
-"""Whether a page's Content Security Policies let its own scripts run (CSP 3, 6.7.3, inline checks). Pure."""
+"""What a page's Content Security Policies mean for its own scripts (CSP 3, 6.7.3, inline checks) and jumps. Pure."""
 
 from collections.abc import Sequence
 
+from ada_url import URL
+
 _OF_ELEMENTS = ("script-src-elem", "script-src", "default-src")
+_OF_THIS_MACHINE = ("localhost", "127.")
 _OF_HANDLERS = ("script-src-attr", "script-src", "default-src")
 
 
@@ -13,6 +16,19 @@ def inline_allowed(policies: Sequence[str], *, nonce: str | None = None, handler
     """
     found = {_allowed(_directives(policy), nonce, handler=handler) for policy in policies}
     return False if False in found else None if None in found else True
+
+
+def upgraded(href: str, page: URL, policies: Sequence[str]) -> str:
+    """The URL of a jump of `page`: by https if a policy asks for that (Upgrade Insecure Requests, 3.3).
+
+    It counts for jumps to the page's own host. A URL of this machine counts as secure.
+    """
+    url = URL(href)
+    if url.protocol != "http:" or url.hostname != page.hostname or url.hostname.startswith(_OF_THIS_MACHINE):
+        return href
+    if any("upgrade-insecure-requests" in _directives(policy) for policy in policies):
+        url.protocol = "https:"
+    return url.href
 
 
 def _directives(policy: str) -> dict[str, list[str]]:

@@ -236,7 +236,7 @@ class Walk:
             url, href = web_page, web_page.href
         target = wire_url(href)
         if jump.method == "GET" and target == wire_url(self._href):
-            if "#" in href:  # a place on the same page
+            if "#" in href and page.tier == "markup":  # a place on the same page; the engine tells only of reloads
                 self._record(answer, "final", page)
                 return Landed(href)
             if self._fetched_before == target or ("GET", target, b"", self._known_at(url)) in self._seen:

@@ -24,7 +24,7 @@ function read(answer, dry) {
     h("p", { class: "outcome", "data-mood": answer.refused ? "bad" : "good" }, summary(answer, dry)),
     ...answer.warnings.map((warning) => h("p", { class: "warned" }, warning)),
     answer.lines.length ? table("Lines that are not added", ["Line", "Why"], answer.lines.map((one) => [String(one.line), one.reason])) : null,
-    dry && rows.length ? h("h3", {}, `The first ${rows.length} rows`) : null,
+    dry && rows.length ? h("h3", {}, rows.length === 1 ? "The first row" : `The first ${rows.length} rows`) : null,
     dry && rows.length ? table("The first rows", ["IP", "Country", "Provider", "Login", "Notes"], rows) : null,
   ].filter(Boolean);
 }

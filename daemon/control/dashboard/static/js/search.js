@@ -8,6 +8,7 @@ import { showIp } from "./ips.js";
 import { showTrace } from "./traces.js";
 
 const COUNTED_MAX = 100;
+const EACH_MAX = 10; // the daemon answers at most so many items of a kind
 
 export class Search {
   /** clicks, offers: the panels that the search leads to. */
@@ -45,7 +46,7 @@ export class Search {
 
   choose(text, items) {
     const choices = items.map((item) => h("li", {}, button(said(item), () => this.lead(item), { class: "link" })));
-    detail(`${number(items.length)} matches`, h("ul", { class: "matches-found" }, ...choices));
+    detail(`${number(items.length)}${items.length >= EACH_MAX ? " or more" : ""} matches`, h("ul", { class: "matches-found" }, ...choices));
   }
 
   lead(item) {
