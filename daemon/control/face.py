@@ -154,11 +154,15 @@ def control_app(
 
 
 def _denied(settings: Settings, tokens: Tokens, now: Callable[[], Moment]) -> Denied | None:
-    """Why the request is denied; None if it is admitted, with its sender in `g.principal`."""
+    """Why the request is denied; None if it is admitted, with its sender in `g.principal`.
+
+    `g.is_admitted()`: whether the sender still is, for answers that take long.
+    """
     hosts = settings.control.hosts
     if (why := refused_host(request.headers.get("Host", ""), hosts)) is not None:
         return Denied(421, why)  # RFC 9110, 15.5.20
-    principal = tokens.identify(request.headers.get("Authorization"), now().wall_s)
+    authorization = request.headers.get("Authorization")
+    principal = tokens.identify(authorization, now().wall_s)
     if isinstance(principal, Denied):
         return principal
     denied = refused_change(request.method, dict(request.headers), hosts)
@@ -167,6 +171,7 @@ def _denied(settings: Settings, tokens: Tokens, now: Callable[[], Moment]) -> De
     if not principal.role.may(request.method):
         return Denied(403, f"the token {principal.name!r} may only read: this needs one with --role operator")
     g.principal = principal
+    g.is_admitted = lambda: tokens.identify(authorization, now().wall_s) == principal
     return None
 
 

@@ -208,6 +208,14 @@ async def test_once_tokens_exist_the_page_has_no_figures_and_asks_for_a_token() 
             assert (await served.ask(path)).status_code == 401, path
 
 
+async def test_a_stream_ends_once_its_token_is_revoked() -> None:
+    authorization = ("Authorization", "Bearer right")
+    async with control_face(rows=[row_of("right")]) as served, stream(served, authorization) as events:
+        await events.next("status")
+        served.face.tokens.replace([row_of("right", revoked=True)])
+        await events.end()
+
+
 async def test_an_unknown_host_gets_no_page_and_no_asset() -> None:
     async with control_face() as served:
         for path in ("/", "/static/base.css"):

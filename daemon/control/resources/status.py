@@ -1,13 +1,13 @@
 """The daemon's status and advice, a maintenance round now, and GET /api/events, which the dashboard follows."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, field
 from datetime import UTC, datetime
 from typing import Any
 
 import trio
 from pydantic.dataclasses import dataclass
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response, g, request
 from quart_schema import hide, validate_response
 
 from daemon.control.api import ControlContext, GetContext, from_row, note_change
@@ -101,8 +101,8 @@ def _add_events(routes: Blueprint, context: GetContext) -> None:
 
     `status` is the answer of GET /api/status, with `outlook` by country as in GET /api/pools and `in_flight` as in
     GET /api/traces/in-flight; `click` and `trace` are log lines; `event` is a notable log line, the last 200 first
-    (those after Last-Event-ID, if the client sends that header). A stream ends after STREAM_S_MAX, so that a client
-    must show a valid token again.
+    (those after Last-Event-ID, if the client sends that header). A stream ends within a second after its token is
+    revoked, and after STREAM_S_MAX.
     """
     cache = _StatusCache()
 
@@ -114,11 +114,13 @@ def _add_events(routes: Blueprint, context: GetContext) -> None:
             why = f"{WATCHERS_MAX} clients follow the events already"
             raise ProblemRaised(503, why, kind="/problems/busy", title="Busy")
         after = request.headers.get("Last-Event-ID", "")
-        stream = _stream(here, cache, int(after) if after.isdecimal() and len(after) < 16 else 0)
+        stream = _stream(here, cache, g.is_admitted, int(after) if after.isdecimal() and len(after) < 16 else 0)
         return Response(stream, content_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-async def _stream(context: ControlContext, cache: "_StatusCache", after: int) -> AsyncIterator[bytes]:
+async def _stream(
+    context: ControlContext, cache: "_StatusCache", is_admitted: Callable[[], bool], after: int
+) -> AsyncIterator[bytes]:
     events, began_s, sent_s = context.observers.events, trio.current_time(), float("-inf")
     if events.full:  # other streams have begun since the handler checked
         return
@@ -127,6 +129,8 @@ async def _stream(context: ControlContext, cache: "_StatusCache", after: int) ->
         while not context.stopping.is_set() and not watcher.dropped and trio.current_time() < began_s + STREAM_S_MAX:
             piece = watcher.taken()
             if trio.current_time() >= sent_s + STATUS_S - BEAT_S / 2:
+                if not is_admitted():
+                    return
                 sent_s = trio.current_time()
                 piece += await cache.status(context) + KEEP_ALIVE
             if piece:
