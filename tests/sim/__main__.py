@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from tests.sim.faults import SCRIPTS
 from tests.sim.mutants import MUTANTS
@@ -67,11 +67,8 @@ def _results(options: argparse.Namespace) -> Iterator[Result]:
         yield from (run(*value) for value in values)
         return
     with ProcessPoolExecutor(options.jobs) as processes:
-        yield from processes.map(_run, values, chunksize=2)
-
-
-def _run(value: tuple[int, str, str | None, str | None]) -> Result:
-    return run(*value)
+        for played in as_completed([processes.submit(run, *value) for value in values]):  # a large one takes minutes
+            yield played.result()
 
 
 def _show(result: Result) -> None:
