@@ -1,8 +1,9 @@
 """Scripts under a Content Security Policy."""
 
 import pytest
+from ada_url import URL
 
-from daemon.trace.page.policies import inline_allowed
+from daemon.trace.page.policies import inline_allowed, upgraded
 from tests.support.engine import Found, page_read
 
 SCRIPT = "<script>location = '/a'</script>"
@@ -51,3 +52,12 @@ def test_a_script_that_a_policy_blocks_does_not_run() -> None:
     before = read(SCRIPT + meta).jump
     assert before is not None
     assert read(SCRIPT, "script-src 'sha256-AAAA'").jump is None
+
+
+@pytest.mark.parametrize(
+    ("host", "protocol"), [("ads.example", "https:"), ("localhost.ads.example", "https:"), ("localhost", "http:")]
+)
+def test_a_refresh_is_upgraded_unless_the_host_is_this_machine(host: str, protocol: str) -> None:
+    assert (
+        upgraded(f"http://{host}/a", URL(f"https://{host}/"), ["upgrade-insecure-requests"]) == f"{protocol}//{host}/a"
+    )

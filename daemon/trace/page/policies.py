@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from ada_url import URL
 
 _OF_ELEMENTS = ("script-src-elem", "script-src", "default-src")
-_OF_THIS_MACHINE = ("localhost", "127.")
 _OF_HANDLERS = ("script-src-attr", "script-src", "default-src")
 
 
@@ -24,7 +23,8 @@ def upgraded(href: str, page: URL, policies: Sequence[str]) -> str:
     It counts for jumps to the page's own host. A URL of this machine counts as secure.
     """
     url = URL(href)
-    if url.protocol != "http:" or url.hostname != page.hostname or url.hostname.startswith(_OF_THIS_MACHINE):
+    is_here = url.hostname == "localhost" or url.hostname.startswith("127.")
+    if url.protocol != "http:" or url.hostname != page.hostname or is_here:
         return href
     if any("upgrade-insecure-requests" in _directives(policy) for policy in policies):
         url.protocol = "https:"
