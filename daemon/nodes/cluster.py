@@ -80,7 +80,7 @@ def known(peers: Peers, own: Peer | None, now_s: float) -> tuple[Counted, ...]:
 def _with_gifts(nodes: tuple[Counted, ...]) -> tuple[Counted, ...]:
     """IPs that were given to a node and are not in its figures yet belong to it, also while it is not seen.
 
-    A node that has ended gets none: such IPs are nobody's.
+    A node that has ended gets none: such IPs belong to no node.
     """
     givers = [one.peer.figures.countries for one in nodes if one.peer.leases]
     return tuple(_with_gifts_of(givers, one) for one in nodes)

@@ -97,7 +97,7 @@ def test_ips_that_were_given_and_have_not_arrived_are_the_receivers() -> None:
     assert found.countries["us"].total == 10, "a node that has just started has adopted none"
     gone = a_node(B, NodeFigures(countries={"us": CountryFigures(available=2, adopted=10)}), state="left")
     found = cluster_of(counted(read(a_node(A), gone), a_node(A, giver), 100.0))
-    assert found.countries["us"].total == 9, "what was given to a node that has left is nobody's"
+    assert found.countries["us"].total == 9, "what was given to a node that has left belongs to no node"
 
 
 def test_figures_older_than_a_minute_count_for_ips_only() -> None:
