@@ -1,5 +1,6 @@
 """What the commands share: options, the settings, and the database for as long as a command needs it."""
 
+import math
 import os
 import pwd
 import signal
@@ -98,10 +99,15 @@ def use_database(
         raise next((cause for cause in causes if isinstance(cause, KeyboardInterrupt)), causes[0]) from e
 
 
+def or_ever(limit_s: float | None) -> float:
+    """None: there is no limit."""
+    return math.inf if limit_s is None else limit_s
+
+
 async def _ready(
     stack: AsyncExitStack, opened: AbstractAsyncContextManager[Database], answer_s: float | None
 ) -> Database:
-    with trio.move_on_after(float("inf") if answer_s is None else answer_s):
+    with trio.move_on_after(or_ever(answer_s)):
         database = await stack.enter_async_context(opened)
         await upgrade(database, warn)
         return database

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from daemon.cli.import_file import name_of, read_text
 from daemon.cli.nodes import nodes_that_run
 from daemon.cli.output import progress, say, say_json, say_table, warn
-from daemon.cli.session import ConfigFile, change, commander, flag, settings_of, with_database
+from daemon.cli.session import ConfigFile, change, commander, flag, or_ever, settings_of, with_database
 from daemon.control.actions import Action, queued, recorded
 from daemon.control.socket import ask
 from daemon.countries import canonical, country_of, no_country
@@ -111,16 +111,12 @@ async def _stored(
 ) -> list[UUID]:
     """Raises DatabaseUnavailable if PostgreSQL does not answer soon after `timeout_s`."""
     add = partial(add_traces, now=now, timeout_s=timeout_s)
-    with trio.move_on_after(_or_ever(timeout_s) + LATE_S):
+    with trio.move_on_after(or_ever(timeout_s) + LATE_S):
         return await database.work(recorded, commander(), lambda _: queued(urls, country), add, urls, country)
     raise DatabaseUnavailable(
         f"PostgreSQL did not answer within --timeout {timeout_s:g}: no URL is traced, or only until that time is over",
         UNANSWERED,
     )
-
-
-def _or_ever(timeout_s: float | None) -> float:
-    return float("inf") if timeout_s is None else timeout_s
 
 
 def _cancel(ids: Sequence[str], settings: Settings) -> int:
@@ -222,7 +218,7 @@ class _Traces:
 
     async def _end_late(self, scope: trio.CancelScope) -> None:
         """Cancel `scope` after --timeout: when the daemon has had time to end the traces, or PostgreSQL is silent."""
-        await trio.sleep(_or_ever(self.timeout_s))
+        await trio.sleep(or_ever(self.timeout_s))
         for _ in range(round(LATE_S / POLL_S)):
             if self._silent_s >= SILENT_S:
                 break
