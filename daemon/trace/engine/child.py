@@ -23,8 +23,7 @@ from daemon.trace.engine.host import host_functions, warm_up
 from daemon.trace.engine.limits import ANSWER_BYTES, ANSWER_HEAD, HEAP_BYTES, NUMBER, REQUEST_HEAD, STACK_BYTES
 from daemon.trace.engine.sandbox import ANSWER, REQUEST, Sandbox
 
-NICE = 10  # clicks have precedence over pages
-SESSION_NICE = 5  # beside other sessions: with more, an engine starves on a machine that others overload
+NICE = 15  # clicks have precedence over pages
 _HEAP_END_BYTES = 140_000  # glibc extends the heap by as much (M_TOP_PAD)
 _READ_BYTES = 1 << 16
 NO_REQUEST = 3  # the exit status of a page's process whose standard input ended
@@ -178,18 +177,10 @@ def _write(message: bytes) -> None:
         rest = rest[os.write(ANSWER, rest) :]
 
 
-def _give_way() -> None:
-    """Lowers this process's share of the CPUs: within its control group, and as a session beside other sessions."""
-    with contextlib.suppress(OSError):  # systemd may forbid it
-        os.nice(NICE)
-    # Where the kernel schedules sessions as groups (sched(7), autogroup), nice counts only inside a session.
-    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as sessions:
-        sessions.write(str(SESSION_NICE))
-
-
 def main(make: Callable[[], _quickjs.Context] = template) -> None:
     """Entered by process.py, which passes the import path of the daemon."""
-    _give_way()
+    with contextlib.suppress(OSError):  # systemd may forbid it
+        os.nice(NICE)
     time.tzset()  # reads its file now, if TZ names one: a page's process cannot
     engine = Engine(make())
     with contextlib.suppress(BrokenPipeError):  # the daemon has ended

@@ -123,7 +123,7 @@ async def engine_process(module: str = CHILD) -> AsyncIterator[EngineProcess]:
         stdout=PIPE,
         stderr=PIPE,
         env=_ENVIRONMENT,
-        start_new_session=True,
+        process_group=0,  # of the daemon's session: nice counts only inside one where the kernel groups them (sched(7))
     )
     try:
         yield EngineProcess(process)
