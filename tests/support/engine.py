@@ -7,6 +7,7 @@ import msgspec
 from ada_url import URL
 
 from daemon.trace.engine.child import outcome_of, template
+from daemon.trace.engine.engines import completed
 from daemon.trace.engine.records import PageOutcome, PageRequest
 from daemon.trace.page.html import Jump, Page, Source, read_page
 from daemon.trace.page.refreshes import declared_refresh
@@ -14,7 +15,7 @@ from daemon.trace.page.refreshes import declared_refresh
 
 def run_here(request: PageRequest) -> PageOutcome:
     """Runs a page in a new context."""
-    return msgspec.json.decode(outcome_of(template(), msgspec.json.encode(request)), type=PageOutcome)
+    return msgspec.json.decode(outcome_of(template(), completed(request)), type=PageOutcome)
 
 
 class EngineHere:

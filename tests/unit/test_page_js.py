@@ -158,7 +158,7 @@ def test_pages_that_stay_or_leave(html: str, expected: str) -> None:
 
 
 def test_a_page_sees_no_function_of_the_host_and_cannot_run_again() -> None:
-    names = "['__parse', '__url', '__encode', '__script', '__module', '__jobs', '__random']"
+    names = "['__tree', '__parse', '__url', '__encode', '__script', '__module', '__jobs']"
     assert script(f"location = '/' + {names}.filter((name) => name in window).length + __run('{{}}')") == "/0"
 
 

@@ -10,18 +10,16 @@ from collections.abc import Callable
 from json import JSONDecoder, dumps
 from json.encoder import encode_basestring_ascii as quoted
 from json.scanner import make_scanner
-from os import urandom
 from urllib.parse import unquote_to_bytes
 
 import webencodings
 from ada_url import URL, join_url
-from selectolax.lexbor import LexborHTMLParser, LexborNode
 from webencodings.labels import LABELS
 
+from daemon.trace.engine.trees import nodes_of, tree_of
 from daemon.trace.page.charsets import UTF_8, percent_encoded, url_in_document, without_lone_surrogates
 from daemon.web.headers import AUTHORITY_CHARACTERS_MAX, parsed
 
-DEPTH_MAX = 512  # of a tree, as in Chromium: a deeper element becomes a sibling
 _WARM_UP_CALLS = 20
 
 _PARTS = ("href", "protocol", "username", "password", "host", "hostname", "port", "pathname", "search", "hash")
@@ -35,7 +33,7 @@ _FORM_SAFE = "*-._"  # besides letters and digits (URL 5.2)
 
 
 def host_functions() -> dict[str, Callable[[str], str]]:
-    return {"__parse": _parse, "__url": _url, "__encode": _encode, "__random": _random}
+    return {"__tree": _tree, "__parse": _parse, "__url": _url, "__encode": _encode}
 
 
 def warm_up() -> None:
@@ -47,13 +45,12 @@ def warm_up() -> None:
         webencodings.lookup(label)
     document = "<!doctype html><html><head><title>x</title></head><body a=b>x<!--x--><script>x</script></body>"
     for _ in range(_WARM_UP_CALLS):
-        _parse(dumps([document, None]))
+        _tree(dumps([document, None]))
         _parse(dumps(["<b>x</b>", "div"]))
         _url(dumps(["parse", "/a?b#c", "https://host.example/", "utf-8"]))
         _url(dumps(["set", "https://host.example/", "search", "a"]))
         for how in ("query", "form", "bytes"):
             _encode(dumps(["a b", "utf-8", how]))
-        _random("")
 
 
 # These touch less memory than json.loads and json.dumps.
@@ -66,68 +63,15 @@ def _arguments(text: str) -> list[str]:
     return [(part if part.isascii() else without_lone_surrogates(part)) if part else "" for part in found]
 
 
+def _tree(argument: str) -> str:
+    """`[html, cut]` → `tree_of`; `cut` is a number or null."""
+    html, cut = _arguments(argument)
+    return tree_of(html, int(cut) if cut else None)
+
+
 def _parse(argument: str) -> str:
-    """`[html, context]` → the nodes of a document, or those of a fragment inside an element of the tag `context`.
-
-    An element is `[tag, {attribute: value}, [child, …]]`, a text is a string, a comment is `["!", text]`. The children
-    of a template are its content.
-    """
-    html, context = _arguments(argument)
-    if not context:
-        tree = LexborHTMLParser(html, scripting=True)
-        document = tree.root.parent if tree.root is not None else None
-        return _written(None if document is None else document.child)
-    return _written(LexborHTMLParser(html, is_fragment=True, fragment_tag=context, scripting=True).root)
-
-
-def _written(node: LexborNode | None) -> str:
-    """`node` and its next siblings, with their children. Iterative: trees may be deeper than Python's stack."""
-    parts = ["["]
-    comma = ""
-    outer: list[tuple[LexborNode | None, bool]] = []  # the next sibling of each parent, and whether its list ends here
-    depth = 0
-    while True:
-        if node is None:
-            if not outer:
-                break
-            node, ends = outer.pop()
-            if ends:
-                parts.append("]]")
-                comma = ","
-                depth -= 1
-            continue
-        following = node.next
-        if node.is_element_node:
-            parts.append(f"{comma}[{quoted(node.tag or '')},{_attributes(node)},[")
-            deeper = depth < DEPTH_MAX
-            if not deeper:
-                parts.append("]]")
-            outer.append((following, deeper))
-            depth += deeper
-            comma = "" if deeper else ","
-            node = _first_child(node)
-            continue
-        if node.is_text_node:
-            parts.append(comma + quoted(node.text_content or ""))
-            comma = ","
-        elif node.is_comment_node:
-            parts.append(f'{comma}["!",{quoted(node.comment_content or "")}]')
-            comma = ","
-        node = following
-    parts.append("]")
-    return "".join(parts)
-
-
-def _attributes(element: LexborNode) -> str:
-    found = element.attributes
-    return "{" + ",".join([f"{quoted(name)}:{quoted(found[name] or '')}" for name in found]) + "}" if found else "{}"
-
-
-def _first_child(element: LexborNode) -> LexborNode | None:
-    if element.tag != "template":
-        return element.child
-    contents = element.template_fragments()
-    return contents[0].child if contents else None
+    """`[html, context]` → `nodes_of`; `context` is a tag or null."""
+    return nodes_of(*_arguments(argument))
 
 
 def _url(argument: str) -> str:
@@ -184,9 +128,3 @@ def _encode(argument: str) -> str:
     if how == "form":
         return dumps(percent_encoded(text, encoding, _FORM_SAFE + " ").replace("~", "%7E").replace(" ", "+"))
     return dumps(b64encode(unquote_to_bytes(percent_encoded(text, encoding, ""))).decode())
-
-
-def _random(_: str) -> str:
-    """Four random numbers of 32 bits: the seed of Math.random, which would draw the same numbers for each page."""
-    seed = urandom(16)
-    return str([int.from_bytes(seed[at : at + 4]) for at in range(0, 16, 4)])

@@ -122,7 +122,7 @@ function share(prototype, members) {
 // ── The host ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const host = bare();
-each(["parse", "url", "encode", "script", "module", "jobs", "random"], (name) => {
+each(["tree", "parse", "url", "encode", "script", "module", "jobs"], (name) => {
   host[name] = global["__" + name];
   delete global["__" + name];
 });
@@ -136,10 +136,9 @@ const here = () => (hereUrl !== null && hereUrl.href === page.url ? hereUrl : (h
 const withoutFragment = (href) => split(href, /#/g)[0];
 
 /* Math.random: xoshiro128** with a seed of each page's own. The built-in one would draw the same numbers for each page. */
-let seed = null;
 const turned = (value, by) => (value << by) | (value >>> (32 - by));
 function random() {
-  if (seed === null) seed = parseJson(host.random(""));
+  const { seed } = page.request;
   const drawn = imul(turned(imul(seed[1], 5), 7), 9) >>> 0, shifted = seed[1] << 9;
   seed[2] ^= seed[0];
   seed[3] ^= seed[1];
@@ -1008,21 +1007,11 @@ const unmarked = (text) => (has(text, MARK) ? replaced(text, /\ufdd0\d+\ufdd1/g,
 
 /** Parses the text. `point`: an insertion point, where reading pauses. Returns how many nodes come before that. */
 function readTree(point) {
-  const { text } = parser, tags = /<script(?=[\s/>])|<\/script/gi;
-  const cut = point === null ? (page.request.whole ? -1 : text.length) : point.at;
-  let marked = "", from = 0, isOpen = false, match;
-  parser.ends = [];
-  while ((match = exec(tags, text)) !== null) {
-    const isEnd = match[0][1] === "/";
-    if (isEnd && isOpen && (cut < 0 || match.index < cut)) {
-      marked += slice(text, from, match.index) + MARK + parser.ends.length + MARK_END;
-      from = match.index;
-      push(parser.ends, indexOf(text, ">", from) + 1 || text.length);
-    }
-    isOpen = !isEnd;
-  }
-  marked += cut >= 0 ? slice(text, from, cut) + `<!--${CUT}-->` : slice(text, from);
-  parser.nodes = flattened(ask("parse", [marked, ""]));
+  const cut = point === null ? (page.request.whole ? -1 : parser.text.length) : point.at;
+  const given = point === null && parser.version === 0 ? page.request.tree : null;
+  const tree = given || ask("tree", [parser.text, cut < 0 ? null : toText(cut)]);
+  parser.nodes = flattened(tree[0]);
+  parser.ends = tree[1];
   const { nodes } = parser;
   if (cut < 0) return nodes.length;
   parser.cut = -1;
@@ -3895,7 +3884,7 @@ function prepare(request) {
     delete cryptoObject.randomUUID;
     delete cryptoObject.subtle;
   }
-  parser.text = replaced(request.html, /[\ufdd0-\ufdd2]/g, () => "\ufffd");
+  parser.text = request.html;
   parser.active = true;
 }
 expose("Window", class Window extends global.EventTarget {});

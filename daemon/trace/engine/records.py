@@ -20,6 +20,8 @@ class PageRequest(msgspec.Struct, frozen=True):
     - scripts: the external scripts that were fetched, by absolute URL; None for one that could not be fetched.
     - fetches_left: how many further external scripts the daemon would fetch. At 0, a script that is not in `scripts` is
       unknown; `unknown_stay`: if the page does not jump, unknown scripts are taken to stay on it, too.
+    - tree: that of `html` (trees.py), if it is known already: it costs 20 times as much in a page's process, which has
+      used nothing yet. seed: of Math.random, four numbers of 32 bits. The engines fill in both.
     - kept: what the tab kept of the trace's pages before, as the last outcome gave it.
     - harmless_hosts: their scripts only measure; one that is not in `scripts` counts as a script that does nothing.
     - schemes: a jump to a URL of another scheme does nothing, as where no app is installed for it.
@@ -44,6 +46,8 @@ class PageRequest(msgspec.Struct, frozen=True):
     schemes: tuple[str, ...] = ("http", "https")
     harmless_hosts: tuple[str, ...] = ()
     kept: str = ""
+    tree: msgspec.Raw = msgspec.Raw(b"null")
+    seed: tuple[int, ...] = (1, 2, 3, 4)
 
 
 class PageOutcome(msgspec.Struct, frozen=True):
