@@ -58,6 +58,9 @@ def template() -> _quickjs.Context:
         context.add_callable(name, function)
     with open(os.path.join(os.path.dirname(__file__), "page.js"), encoding="utf-8") as script:
         context.eval(script.read())
+    # Garbage is collected once memory has grown by half since the last time. This is such a time, with 8 MB in use: a
+    # collection costs a page that allocates 1 MB a fifth of its time.
+    context.eval("{ const large = new ArrayBuffer(8 << 20); for (let i = 0; i < 100; i++) large[i] = []; }")
     return context
 
 
@@ -86,6 +89,7 @@ class Engine:
     def __init__(self, context: _quickjs.Context) -> None:
         self._context = context
         self._sandbox = Sandbox()
+        self._cpus = _cpus()
 
     def serve(self) -> None:
         """Serves pages until the end of standard input."""
@@ -105,7 +109,11 @@ class Engine:
     def _in_own_process(self, run: Callable[[], int]) -> tuple[int, bytes]:
         """The status and the answer of a process that calls `run` and exits with its result."""
         reading, writing = os.pipe()
+        if self._cpus:  # the process stays on this CPU, whose caches have its memory
+            os.sched_setaffinity(0, (_libc.sched_getcpu(),))
         pid = _fork()
+        if self._cpus and pid:
+            os.sched_setaffinity(0, self._cpus)
         if pid == 0:
             status = 1
             try:
@@ -142,6 +150,16 @@ class Engine:
         _write(NUMBER.pack(number))
         _write(outcome_of(self._context, request))
         return 0
+
+
+def _cpus() -> set[int]:
+    """The CPUs of this process; none if it may not choose among them."""
+    cpus = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, cpus)
+    except OSError:
+        return set()
+    return cpus
 
 
 def _use_up_free_memory() -> None:
