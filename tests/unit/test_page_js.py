@@ -1,13 +1,16 @@
 """The world that scripts of jump pages see (page.js): a page in, where it goes out."""
 
 import json
+import random
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import pytest
 
 from daemon.trace.engine.child import outcome_of, template
 from daemon.trace.engine.records import PageOutcome, PageRequest
+from daemon.web.headers import parsed
 
 HERE = "http://ads.example/dir/page?q=1"
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
@@ -268,3 +271,22 @@ def test_the_outcome_is_json_of_a_page_outcome() -> None:
         template(), msgspec.json.encode(PageRequest(HERE, "<script>location = 1</script>", "utf-8", True))
     )
     assert json.loads(answer)["kind"] == "goes"
+
+
+def test_the_parts_of_a_url_are_those_of_the_parser() -> None:
+    """Some of these URLs are read without the parser."""
+    parts = ("href", "protocol", "username", "password", "host", "hostname", "port", "pathname", "search", "hash")
+    hosts = ["a.example", "a-b.c.com", "A.example", "xn--a.example", "1.2", "a.1", "a.x1", "a..b", "-a.b", "a_b.com"]
+    hosts += ["a.example.", "u@a.example", "a.example:80", "a.example:81", "localhost", "a%2eb.c", "a.xn--p1ai"]
+    pieces = [*"ab1./?#&=%'\"`|^{[]~!$(*+,;:@-_\\ é", "..", "/./", "/..", "%2e", "%2E", "%41", "xn--", "http:"]
+    draws = random.Random(7)
+    urls = [
+        f"{draws.choice(('http://', 'https://', 'HTTPS://', 'https:/'))}{draws.choice(hosts)}{draws.choice(('', '/'))}"
+        + "".join(draws.choices(pieces, k=draws.randrange(7)))
+        for _ in range(3_000)
+    ]
+    read = f"(url) => {{ try {{ const of = new URL(url); return {list(parts)}.map((part) => of[part]) }} catch {{}} }}"
+    code = f"location = 'https://b.example/?' + encodeURIComponent(JSON.stringify({json.dumps(urls)}.map({read})))"
+    found = json.loads(unquote(run(f"<script>{code}</script>").url.partition("?")[2]))
+    expected = [None if (url := parsed(text)) is None else [getattr(url, part) for part in parts] for text in urls]
+    assert dict(zip(urls, found, strict=True)) == dict(zip(urls, expected, strict=True))

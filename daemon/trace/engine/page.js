@@ -128,7 +128,17 @@ each(["tree", "parse", "url", "encode", "script", "module", "jobs"], (name) => {
 });
 const ask = (name, argument) => parseJson(host[name](written(argument)));
 
-const parsedUrl = (href, base, encoding) => ask("url", ["parse", toText(href), base || "", encoding || "utf-8"]);
+/* A URL that the parser leaves as it is: no part of it has another form. */
+const PLAIN_URL =
+  /^(https?:)\/\/((?:[a-z\d-]+\.)+[a-z]+)(\/[\w\-./~!$&'()*+,;=:@]*)(\?[\w\-./~!$&()*+,;=:@%?]+)?(#[\w\-./~!$&'()*+,;=:@%?]+)?$/;
+const NOT_PLAIN = /xn--|\/\.\.?(?:[/?#]|$)/, PLAIN_CHARACTERS_MAX = 2048;
+/** The parts of a URL, null for no URL. Does not ask the host for a plain one: the first answer takes 0.15 ms. */
+function parsedUrl(url, base, encoding) {
+  const text = toText(url), match = text.length > PLAIN_CHARACTERS_MAX || test(NOT_PLAIN, text) ? null : exec(PLAIN_URL, text);
+  if (match === null) return ask("url", ["parse", text, base || "", encoding || "utf-8"]);
+  return { href: text, protocol: match[1], username: "", password: "", host: match[2], hostname: match[2], port: "",
+    pathname: match[3], search: match[4] || "", hash: match[5] || "", origin: `${match[1]}//${match[2]}` };
+}
 const changedUrl = (href, part, value) => ask("url", ["set", href, part, toText(value)]);
 let hereUrl = null;
 /** The parts of the document's URL. */
