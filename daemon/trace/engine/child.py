@@ -23,7 +23,7 @@ from daemon.trace.engine.host import host_functions, warm_up
 from daemon.trace.engine.limits import ANSWER_BYTES, ANSWER_HEAD, HEAP_BYTES, NUMBER, REQUEST_HEAD, STACK_BYTES
 from daemon.trace.engine.sandbox import ANSWER, REQUEST, Sandbox
 
-NICE = 15  # clicks have precedence over pages
+NICE = 10  # clicks have precedence over pages
 _HEAP_END_BYTES = 140_000  # glibc extends the heap by as much (M_TOP_PAD)
 _READ_BYTES = 1 << 16
 NO_REQUEST = 3  # the exit status of a page's process whose standard input ended
