@@ -1,6 +1,5 @@
 """`tracepool offers list`, `show`, `remove` and `suggest`."""
 
-import difflib
 from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +15,7 @@ from daemon.offers import store
 from daemon.offers.schema import SETTINGS
 from daemon.offers.store import StoredOffer
 from daemon.offers.suggestions import TRACES_MIN, Suggestion, add_stop_at, read_past_traces, suggested
+from daemon.offers.values import no_offer
 from daemon.printable import word
 from daemon.settings.model import Settings
 
@@ -116,9 +116,7 @@ def remove(name: OfferName, /, *, config: ConfigFile = None) -> None:
 def unknown(settings: Settings, name: str) -> TheirFault:
     """The error for an offer that does not exist, with the offer of the most similar name."""
     names = [asdict(offer)["offer_name"] for offer in work(settings, store.list_offers)]
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "`tracepool offers list` shows all"
-    return TheirFault(f"no offer is called {name!r}: {hint}")
+    return TheirFault(no_offer(name, names, otherwise=": `tracepool offers list` shows all"))
 
 
 def suggest(

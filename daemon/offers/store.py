@@ -11,6 +11,7 @@ from daemon.errors import BadInput
 from daemon.offers.country_rules import check_country_urls
 from daemon.offers.model import HANDOVERS_MAX
 from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS, OfferFields, with_fields
+from daemon.offers.values import no_offer
 
 _STORED = ", ".join((*SETTINGS, "created_at", "updated_at"))
 
@@ -169,7 +170,7 @@ async def _check_handovers(conn: Connection, names: set[str]) -> None:
         if name not in names:
             continue
         if taker is not None and taker not in takers:
-            raise BadInput(f"offer {name!r}: paused_to: no offer is called {taker!r}", field="paused_to")
+            raise BadInput(f"offer {name!r}: paused_to: {no_offer(taker, takers)}", field="paused_to")
         for _ in range(HANDOVERS_MAX):
             if taker is None:
                 break

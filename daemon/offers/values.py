@@ -6,8 +6,9 @@ ignore it with a complaint. The CHECK constraints of migrations/0002 hold the sa
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal, cast, get_args
 
 from ada_url import URL
@@ -85,6 +86,13 @@ def paused_to_in(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= NAME_CHARACTERS_MAX or _UNSTORABLE.search(value):
         raise BadInput(f"paused_to: {quoted(value)} is no offer's name: text of 1 to {NAME_CHARACTERS_MAX} characters")
     return value
+
+
+def no_offer(name: str, names: Iterable[str], otherwise: str = "") -> str:
+    """The sentence on a name that no offer has, with the most similar one of `names`, else with `otherwise`."""
+    folded = {one.casefold(): one for one in names}
+    close = get_close_matches(name.casefold(), folded, 1)
+    return f"no offer is called {name!r}" + (f": did you mean {folded[close[0]]!r}?" if close else otherwise)
 
 
 def one_of(column: str, words: Any) -> Callable[[object], str]:

@@ -279,6 +279,9 @@ def test_a_paused_offer_may_name_the_offer_that_takes_its_clicks(tracepool: Comm
     assert (back.status, "leads back" in back.err) == (2, True)
     assert tracepool("offers", "show", "winter", "--json").json["is_active"] is True, "nothing is stored"
     assert "another one" in tracepool("offers", "update", "winter", "--paused-to", "winter").err
+    assert "no offer is called 'SUMMER': did you mean 'summer'?" in (
+        tracepool("offers", "update", "winter", "--paused-to", "SUMMER").err
+    )
     assert "no offer is called 'autumn'" in tracepool("offers", "update", "winter", "--paused-to", "autumn").err
     assert tracepool("offers", "update", "summer", "--no-paused-to", "--no-fallback-url").status == 0
     assert tracepool.sql("select paused_to, fallback_url from offers where offer_name = 'summer'") == [
