@@ -36,7 +36,7 @@ def country_without_ips(f: Figures) -> Iterator[Advice]:
         effect = (
             f"clicks are traced through IPs of {default} (trace.default_country)"
             if has_default
-            else "clicks are not traced, and go to the tracking URL with the reason no_pool"
+            else "clicks are not traced; those whose visitor waits go to the tracking URL with the reason no_pool"
         )
         more = f"tracepool provision import ips.csv --country {quote(country)}"
         yield Advice(
