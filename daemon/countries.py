@@ -56,7 +56,7 @@ NO_COUNTRY = frozenset({"xx", "zz", "t1", "a1", "a2", "o1", "eu", "ap"})
 NEAR_MAX = 2
 SHOWN_CHARACTERS_MAX = 40
 
-_TWO_LETTERS = re.compile(r"[a-z]{2}")
+_TWO_LETTERS, _LETTER_AND_DIGIT = re.compile(r"[a-z]{2}"), re.compile(r"[a-z][0-9]")
 _WORDS = re.compile(r"(?:[^\W\d_]|[ .,'’&()-])*")  # `{geo}` is a macro that was not replaced, and not Georgia
 
 
@@ -156,7 +156,7 @@ def name_of(key: str) -> str:
 
 
 def country_in(text: str, what: str = "country") -> str:
-    """As `country_of`; two letters that ISO 3166 does not assign stay as they are, because pools may be named so.
+    """As `country_of`; an operator's own code of two characters stays as it is, because pools may be named so.
 
     Raises BadInput with the nearest countries for any other text; `what` is the column or option.
     """
@@ -168,11 +168,13 @@ def country_in(text: str, what: str = "country") -> str:
 
 def is_acceptable(key: str) -> bool:
     """Whether commands, imports and the API accept this key of a pool."""
-    return is_country(key) or _TWO_LETTERS.fullmatch(key) is not None
+    if is_country(key) or _TWO_LETTERS.fullmatch(key):
+        return True
+    return _LETTER_AND_DIGIT.fullmatch(key) is not None and key not in NO_COUNTRY
 
 
 def odd_countries(countries: Iterable[str]) -> list[str]:
-    """A warning for each of the texts that is no country, such as two letters that `country_in` accepts."""
+    """A warning for each of the texts that is no country, such as a code that `country_in` accepts."""
     odd = dict.fromkeys(key for key in map(canonical, countries) if not is_country(key))
     return [f"the country {no_country(key)} Only offers and IPs with the same text meet" for key in odd]
 

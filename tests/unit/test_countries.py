@@ -93,6 +93,11 @@ def test_the_nearest_country_is_named(text: str, key: str) -> None:
         country_in(text)
 
 
+def test_a_pool_may_have_a_code_of_the_operators_own() -> None:
+    assert [country_in(text) for text in ("eu", "D1", "x9")] == ["eu", "d1", "x9"]
+    assert "'d1' is no country of ISO 3166" in odd_countries(["d1"])[0]
+
+
 @pytest.mark.parametrize("text", ["eu", "XX", "residential-7", "", "x" * 1_000])
 def test_a_text_that_is_near_to_none_gets_an_example(text: str) -> None:
     assert nearest(text) == []
