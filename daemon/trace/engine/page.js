@@ -278,6 +278,7 @@ const page = bare({
   missed: "", missedToLeave: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
   event: undefined, referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
   observers: [], atLoad: [], ignoresWrites: 0, tasksRun: 0, loading: false, evalBlocked: false, title: null,
+  watchesNames: false, readsUnknown: false,
 });
 
 const MUCH_TEXT = 600; // characters: so many are no jump page's
@@ -412,6 +413,7 @@ function follow(how, url, more = {}) {
     noReferrer: more.noReferrer === true, missed: page.missed, awaited: page.awaited, replaced: false,
     policies: more.policy ? withOne(page.referrerPolicies, more.policy) : arraySlice(page.referrerPolicies), cookies: page.cookies.length,
     skipped: page.needs.length, failed: page.failures > page.failuresBefore,
+    readsUnknown: page.readsUnknown,
   });
 }
 function withOne(list, one) {
@@ -569,7 +571,7 @@ function addPolicy(text) {
 // ── The tree ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const ELEMENT = 1, TEXT = 3, COMMENT = 8, DOCUMENT = 9, FRAGMENT = 11;
-const SVG = "http://www.w3.org/2000/svg", HTML = "http://www.w3.org/1999/xhtml";
+const SVG = "http://www.w3.org/2000/svg", HTML = "http://www.w3.org/1999/xhtml", MATH = "http://www.w3.org/1998/Math/MathML";
 const records = new WeakMap();
 
 /** The record of an object that a script holds. */
@@ -625,9 +627,9 @@ function grown(nodes) {
     if (node[0] === "!") return newText(node[1], COMMENT);
     const record = newElement(node[0]);
     record.attributes = bare(node[1]);
-    if (record.tag === "svg") record.namespace = SVG;
+    record.namespace = record.tag === "svg" ? SVG : record.tag === "math" ? MATH : HTML;
     each(grown(node[2]), (child) => {
-      if (record.namespace === SVG && child.type === ELEMENT) child.namespace = SVG;
+      if (record.namespace !== HTML && child.type === ELEMENT) child.namespace = namespaceIn(record, child.tag);
       attach(inside(record), child);
     });
     return record;
@@ -856,6 +858,7 @@ function scriptKind(record) {
 function prepareScript(record) {
   const source = attribute(record, "src"), text = textOf(record);
   if (record.started || (source === null && text === "") || !isConnected(record)) return;
+  if (record.namespace !== HTML && record.namespace !== SVG) return;
   const kind = scriptKind(record);
   if (kind === null) return;
   record.started = true;
@@ -940,6 +943,7 @@ function runAnswer(record, url, kind) {
   } else if (!(url.href in scripts)) {
     if (!contains(page.needs, url.href)) push(page.needs, url.href);
     page.failuresBefore = page.failures;
+    watchNames();
   } else if (scripts[url.href] === null) {
     fire(record, "error");
   } else {
@@ -947,6 +951,21 @@ function runAnswer(record, url, kind) {
     runScript(record, scripts[url.href], kind);
     fire(record, "load");
   }
+}
+
+/** Notes each later read of a name that the window does not have: a script that was left out may define it. */
+function watchNames() {
+  if (page.watchesNames) return;
+  page.watchesNames = true;
+  const knows = (target, name) => {
+    if (name in target) return true;
+    page.readsUnknown = true;
+    return false;
+  };
+  setPrototypeOf(global, new ProxyOfTheWorld(namedProperties, bare({
+    has: knows,
+    get: (target, name, self) => (knows(target, name) ? Reflect_get(target, name, self) : undefined),
+  })));
 }
 
 // ── Frames ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1013,7 +1032,9 @@ const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], sto
   cut: -1, waiting: null, opened: false, openings: 0, isSilent: false });
 const MARK = "\ufdd0", MARK_END = "\ufdd1", CUT = "\ufdd2";
 
-const unmarked = (text) => (has(text, MARK) ? replaced(text, /\ufdd0\d+\ufdd1/g, () => "") : text);
+const unmarked = (text) => (has(text, MARK)
+  ? replaced(text, /\ufdd0(\d+|[ABC])\ufdd1/g, (match) => { const at = indexOf("ABC", match[1]); return at < 0 ? "" : fromCharCode(0xfdd0 + at); })
+  : text);
 
 /** Parses the text. `point`: an insertion point, where reading pauses. Returns how many nodes come before that. */
 function readTree(point) {
@@ -1035,7 +1056,7 @@ function readTree(point) {
 /** Whether the cut is in the node: a tag, or a text such as that of a script, that was not complete. */
 function isCut(node) {
   if (node.data !== null) return has(node.data, CUT);
-  return some(ownKeys(node.attributes), (name) => has(name, CUT) || has(node.attributes[name], CUT));
+  return has(node.tag, CUT) || some(ownKeys(node.attributes), (name) => has(name, CUT) || has(node.attributes[name], CUT));
 }
 /* A loop, because trees may be deeper than the stack. */
 function flattened(nodes) {
@@ -1080,6 +1101,13 @@ function extendText(at) {
   const record = parser.made[at], node = parser.nodes[at];
   if (record.type === TEXT && !isElement(record.parent, "script") && node.data !== null) record.data = unmarked(node.data);
 }
+/** The namespace of an element by its place (HTML 13.2.6.5 and 13.2.6.7). */
+function namespaceIn(parent, tag) {
+  if (tag === "svg") return SVG;
+  if (tag === "math") return MATH;
+  return !parent.namespace || test(HTML_INSIDE, parent.tag) ? HTML : parent.namespace;
+}
+const HTML_INSIDE = /^(?:foreignobject|desc|title|m[inos]|mtext|annotation-xml)$/i;
 function makeNode(node) {
   const parent = node.parent < 0 ? documentRecord : inside(parser.made[node.parent]);
   const record = node.tag === null ? newText(unmarked(node.data), node.isComment ? COMMENT : TEXT) : newElement(node.tag);
@@ -1087,7 +1115,7 @@ function makeNode(node) {
     const names = ownKeys(node.attributes);
     if (names.length) record.attributes = node.attributes;
     each(names, (name) => has(node.attributes[name], MARK) && (node.attributes[name] = unmarked(node.attributes[name])));
-    record.namespace = node.tag === "svg" ? SVG : parent.namespace || HTML;
+    record.namespace = namespaceIn(parent, node.tag);
     record.fromParser = true;
   }
   attach(parent, record);
@@ -1106,10 +1134,20 @@ function finishScript(record, end) {
     makeNode(nodes[made.length]);
   }
   if (mark === null) return;
+  if (isInShadow(nodes[place].parent)) {
+    noteText(textOf(record));
+    miss("a shadow root");
+  }
   const point = bare({ at: parser.ends[toNumber(mark[1])] });
   named(record);
   if (parser.points.length && blocksParser(record)) parser.waiting = bare({ point, record });
   else runAt(point, record);
+}
+/** Whether a node of the list is in a template that is the shadow root of its parent. Its scripts run. */
+function isInShadow(at) {
+  if (at < 0) return false;
+  const { tag, attributes, parent } = parser.nodes[at];
+  return tag === "template" ? test(/^(?:open|closed)$/i, attributes.shadowrootmode || "") : isInShadow(parent);
 }
 /** Runs a script; what it writes goes to that place. */
 function runAt(point, record) {
@@ -2707,7 +2745,7 @@ expose("Document", class Document extends global.Node {
     if (name !== host && (!endsWith(host, "." + name) || !has(name, "."))) throw domError("SecurityError", `'${name}' is not a suffix of '${host}'.`);
   }
   get referrer() { return page.request.referrer; }
-  get cookie() { return join(map(ownKeys(page.jar), (name) => (name === "" ? page.jar[name] : `${name}=${page.jar[name]}`)), "; "); }
+  get cookie() { page.readsUnknown ||= page.needs.length > 0; return join(map(ownKeys(page.jar), (name) => (name === "" ? page.jar[name] : `${name}=${page.jar[name]}`)), "; "); }
   set cookie(text) { setCookie(toText(text)); }
   get title() { const one = first(documentRecord, (record) => isElement(record, "title")); return one ? join(words(textOf(one)), " ") : ""; }
   set title(text) {
@@ -2853,6 +2891,7 @@ function nameOnDocument(key) {
 expose("Location", class Location { constructor() { illegal(); } });
 const theLocation = create(prototypes.Location);
 function setPart(part, value) {
+  if (part === "protocol" && !test(/^[a-z][a-z\d+.-]*(?::|$)/i, stripped(toText(value)))) throw domError("SyntaxError", `'${value}' is an invalid protocol.`);
   const url = changedUrl(page.url, part, value);
   if (part === "hash") {
     if (url.hash !== here().hash) moveTo(url.hash ? url.href : withoutFragment(page.url) + "#");
@@ -2987,7 +3026,10 @@ expose("URLSearchParams", class URLSearchParams {
       const text = toText(from);
       state.pairs = pairsIn(text[0] === "?" ? slice(text, 1) : text);
     } else if (typeof from[iteratorSymbol] === "function") {
-      for (const pair of from) push(state.pairs, { name: toText(pair[0]), value: toText(pair[1]) });
+      for (const pair of from) {
+        if (pair.length !== 2) throw new TypeErrorOfTheWorld("Failed to construct 'URLSearchParams': Sequence initializer must only contain pair elements");
+        push(state.pairs, { name: toText(pair[0]), value: toText(pair[1]) });
+      }
     } else {
       each(ownKeys(from), (name) => push(state.pairs, { name, value: toText(from[name]) }));
     }
@@ -3821,7 +3863,7 @@ function outcome() {
   const { jump } = page, found = bare({ kind: "stays", text_characters: textCharacters(), cookies: page.cookies,
     referrer_policies: page.referrerPolicies, kept: writtenKept() });
   if (jump !== null) {
-    const late = jump.due > 0 || jump.how === "meta" || jump.how === "refresh-header" || jump.failed;
+    const late = jump.due > 0 || jump.how === "meta" || jump.how === "refresh-header" || jump.failed || jump.readsUnknown;
     if (jump.skipped && late) return needs(found);
     const missed = jump.missed || (page.missed === "32 MB of memory" && page.missed) || (page.missed === "a second jump" && page.missed) || (late && jump.awaited);
     if (missed) return unresolved(found, missed);
