@@ -30,7 +30,7 @@ const hasOwn = Object.hasOwn;
 const toText = String;
 const toNumber = Number;
 const isFinite_ = Number.isFinite;
-const fromCharCode = String.fromCharCode;
+const fromCharCode = String.fromCharCode, fromCodePoint = String.fromCodePoint;
 const globalEval = eval;
 const DateOfTheWorld = Date;
 const parseDate = Date.parse;
@@ -298,7 +298,7 @@ const SHOWING = new RegExp("^(?:(?:html\\w+)?element\\.|performance\\.|Intl\\.|"
   "createNodeIterator|elements?FromPoint|getAnimations|lastModified|fullscreen\\w*|startViewTransition)|" +
   "(?:customElements|getComputedStyle|getSelection|visualViewport|OffscreenCanvas|Blob\\.\\w+|URL\\.createObjectURL|CSS|NodeFilter|" +
   "(?:offset|client|scroll)(?:Width|Height|Top|Left)|speechSynthesis|trustedTypes|scheduler|chrome|import|matchMedia|" +
-  "localeCompare)$|to\\w+ with options$)");
+  "localeCompare|innerText and a style sheet)$|to\\w+ with options$)");
 
 /** Notes that a script met something that this world has not. */
 function miss(name) {
@@ -1263,6 +1263,7 @@ function dispatch(target, event, shown = target) {
   const path = [target];
   for (let one = target.parent; one; one = one.parent) push(path, one);
   if (target.type && root(target) === documentRecord && state.type !== "load") push(path, windowRecord);
+  state.path = path;
   for (let at = path.length - 1; at > 0; at--) listen(path[at], event, 1);
   listen(target, event, 2);
   if (state.bubbles) for (let at = 1; at < path.length; at++) listen(path[at], event, 3);
@@ -1359,10 +1360,11 @@ function readHandlers(record) {
 
 // ── Selectors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const NAME = "(?:[-\\w\\u0080-\\uffff]|\\\\.)+";
+const ESCAPE = "\\\\(?:[\\da-fA-F]{1,6}\\s?|.)", NAME = `(?:[-\\w\\u0080-\\uffff]|${ESCAPE})+`;
 const SIMPLE = new RegExp(`^(?:(\\*|${NAME})|#(${NAME})|\\.(${NAME})|` +
-  `\\[\\s*(${NAME})\\s*(?:([~|^$*]?=)\\s*(?:"([^"]*)"|'([^']*)'|(${NAME}))\\s*([iIsS])?\\s*)?\\]|:(:?[-\\w]+)(\\()?)`);
-const unescaped = (text) => replaced(text, /\\(.)/g, (match) => match[1]);
+  `\\[\\s*(${NAME})\\s*(?:([~|^$*]?=)\\s*(?:"((?:[^"\\\\]|${ESCAPE})*)"|'((?:[^'\\\\]|${ESCAPE})*)'|(${NAME}))\\s*([iIsS])?\\s*)?\\]|:(:?[-\\w]+)(\\()?)`);
+const unescaped = (text) => replaced(text, /\\(?:([\da-fA-F]{1,6})\s?|(.))/g,
+  (match) => (match[1] === undefined ? match[2] : fromCodePoint(toNumber("0x" + match[1]) || 0xfffd)));
 
 /** A list of complex selectors; each is a list of compounds, the last first, with the combinator before each. */
 function selectorsIn(text) {
@@ -1425,7 +1427,7 @@ function simpleSelector(match, state) {
 }
 function attributeTest(match) {
   const name = lower(unescaped(match[4])), operator = match[5];
-  const value = match[6] ?? match[7] ?? (match[8] === undefined ? "" : unescaped(match[8]));
+  const value = unescaped(match[6] ?? match[7] ?? match[8] ?? "");
   const fold = match[9] && lower(match[9]) === "i" ? lower : (text) => text;
   return (record) => {
     if (!(name in record.attributes)) return false;
@@ -1702,7 +1704,7 @@ function entryList(form, submitter, encoding) {
   const add = (name, value, isFile) => push(entries, { name, value, isFile: !!isFile });
   each(fieldsOf(form), (field) => {
     const { tag } = field, type = tag === "input" ? typeOf(field) : "";
-    if (ancestor(field.parent, "datalist") || isDisabled(field)) return;
+    if (isDisabled(field)) return; // Chromium submits those in a datalist, too
     const isButton = tag === "button" || contains(["submit", "image", "reset", "button"], type);
     if (isButton && field !== submitter) return;
     const name = attribute(field, "name") || "";
@@ -2408,10 +2410,57 @@ function styleOf(record) {
   return record.style;
 }
 const FOCUSABLE = ["a", "area", "button", "input", "select", "textarea", "iframe"];
-const visibleText = (record) => {
-  let text = "";
-  walk(record, (one) => void (one.type === TEXT && !contains(["script", "style"], one.parent.tag) ? (text += one.data) : one.tag === "br" && (text += "\n")));
+/* What begins on a line of its own, besides the elements whose computed display is block. */
+const LINES = /^(?:caption|dir|figcaption|hgroup|legend|li|menu|search|summary|table|tbody|tfoot|thead|tr)$/;
+const UNRENDERED = words("textarea select audio video canvas iframe object svg math");
+const isHidden = (record) => contains(UNSEEN, record.tag) || attribute(record, "hidden") !== null ||
+  test(/(?:^|[;\s])display\s*:\s*none/i, attribute(record, "style") || "");
+/** Whether the page has a style sheet that may hide or change the text of elements. */
+const mayHide = () => first(documentRecord, (one) => (isElement(one, "style") ? test(/none|hidden|collapse|transform/, textOf(one))
+  : isElement(one, "link") && contains(words(keyword(one, "rel")), "stylesheet"))) !== null;
+/** innerText (HTML 3.2.7): the text as it is shown, without the effects of style sheets. */
+function visibleText(record) {
+  for (let one = record; isElement(one); one = one.parent) if (isHidden(one) && one.tag !== "html") return textOf(record);
+  let text = "", lines = 0, space = false;
+  const add = (part) => {
+    if (lines > 0 && text !== "") text += lines > 1 ? "\n\n" : "\n";
+    else if (space && text !== "" && !endsWith(text, "\n")) text += " ";
+    text += part;
+    lines = 0;
+    space = false;
+  };
+  const visit = (one) => {
+    if (one.type === TEXT) {
+      if (ancestor(one.parent, "pre")) {
+        if (one.data !== "") add(one.data);
+        return;
+      }
+      each(split(one.data, /[\t\n\f\r ]+/g), (word, at) => {
+        if (at > 0) space = true;
+        if (word !== "") add(word);
+      });
+    } else if (one.tag === "br") {
+      space = false;
+      add("\n");
+    } else if (one === record || (one.type === ELEMENT && !isHidden(one) && !contains(UNRENDERED, one.tag))) {
+      if (one !== record && (attribute(one, "class") || attribute(one, "id")) && trim(textOf(one)) !== "" && mayHide()) miss("innerText and a style sheet");
+      const gap = one === record ? 0 : one.tag === "p" ? 2 : test(BLOCKS, one.tag) || test(LINES, one.tag) ? 1 : 0;
+      const edge = () => {
+        if (gap > 0) space = false;
+        lines = max(lines, gap);
+      };
+      edge();
+      each(one.children, visit);
+      edge();
+      if ((one.tag === "td" || one.tag === "th") && one !== record && cellAfter(one) !== null) add("\t");
+    }
+  };
+  visit(record);
   return text;
+}
+const cellAfter = (record) => {
+  const list = siblings(record);
+  return list[listIndex(list, record) + 1] || null;
 };
 
 expose("HTMLElement", class HTMLElement extends global.Element {
@@ -2695,7 +2744,7 @@ expose("Event", class Event {
   preventDefault() { if (own(this).cancelable) own(this).canceled = true; }
   stopPropagation() { own(this).stopped = true; }
   stopImmediatePropagation() { own(this).stopped = own(this).stoppedNow = true; }
-  composedPath() { return []; }
+  composedPath() { return own(this).current === null ? [] : map(own(this).path, wrap); }
   initEvent(type, bubbles, cancelable) {
     const state = own(this);
     state.type = toText(type);
@@ -2745,7 +2794,7 @@ expose("Document", class Document extends global.Node {
     if (name !== host && (!endsWith(host, "." + name) || !has(name, "."))) throw domError("SecurityError", `'${name}' is not a suffix of '${host}'.`);
   }
   get referrer() { return page.request.referrer; }
-  get cookie() { page.readsUnknown ||= page.needs.length > 0; return join(map(ownKeys(page.jar), (name) => (name === "" ? page.jar[name] : `${name}=${page.jar[name]}`)), "; "); }
+  get cookie() { page.readsUnknown ||= page.needs.length > 0; return join(map(ownKeys(page.jar), (key) => (key === "=" ? page.jar[key] : `${slice(key, 1)}=${page.jar[key]}`)), "; "); }
   set cookie(text) { setCookie(toText(text)); }
   get title() { const one = first(documentRecord, (record) => isElement(record, "title")); return one ? join(words(textOf(one)), " ") : ""; }
   set title(text) {
@@ -2837,6 +2886,7 @@ function setCookie(text) {
   const url = here(), domain = settings.domain && lower(replaced(settings.domain, /^\./g, () => ""));
   if ("httponly" in settings || (name === "" && value === "")) return;
   if (domain && domain !== url.hostname && (!endsWith(url.hostname, "." + domain) || !has(domain, "."))) return;
+  if (test(/[\x00-\x1f\x7f]/, text) || (lower(settings.samesite || "") === "none" && !("secure" in settings))) return;
   const isHost = startsWith(lower(name), "__host-");
   if ((isHost || startsWith(lower(name), "__secure-")) && !("secure" in settings)) return;
   if (isHost && (domain || settings.path !== "/")) return;
@@ -2846,8 +2896,8 @@ function setCookie(text) {
   const age = settings["max-age"];
   const gone = age !== undefined && test(/^-?\d+$/, age) ? toNumber(age) <= 0
     : settings.expires !== undefined && parseDate(settings.expires) <= now();
-  if (gone) delete page.jar[name];
-  else page.jar[name] = value;
+  if (gone) delete page.jar["=" + name];
+  else page.jar["=" + name] = value;
 }
 
 /** Elements that are found by name: as properties of the document and of the window (HTML 3.1.5, 7.2.2.3). */
@@ -3927,7 +3977,8 @@ function prepare(request) {
     const pair = stripped(part), at = indexOf(pair, "=");
     const name = at < 0 ? "" : slice(pair, 0, at), value = slice(pair, at + 1);
     // Cookies of one name, of several paths, stay together: the first counts.
-    if (pair) page.jar[name] = name in page.jar ? `${page.jar[name]}; ${pair}` : value;
+    const key = "=" + name; // no key is a number: numbers would come first
+    if (pair) page.jar[key] = key in page.jar ? `${page.jar[key]}; ${pair}` : value;
   });
   each(request.policies, addPolicy);
   if (!isSecure()) {

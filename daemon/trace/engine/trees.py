@@ -144,7 +144,8 @@ def _written(node: LexborNode | None) -> str:
             parts.append(comma + quoted(node.text_content or ""))
             comma = ","
         elif node.is_comment_node:
-            parts.append(f'{comma}["!",{quoted(node.comment_content or "")}]')
+            comment = (node.html or "")[len("<!--") : -len("-->")]  # comment_content has no space around it
+            parts.append(f'{comma}["!",{quoted(comment)}]')
             comma = ","
         node = following
     parts.append("]")
