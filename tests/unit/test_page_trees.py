@@ -72,6 +72,7 @@ def test_the_daemon_makes_no_tree_of_a_page_that_costs_much(html: str) -> None:
         ("<script>document.write('<script>var a=1<\\/script ');location = '/' + typeof a</script>", "undefined"),
         ("<script>location='/cut'</script ", None),
         ("<math><script>location='/m'</script></math>", None),
+        ("<math><annotation-xml><script>location='/m'</script></annotation-xml></math>", None),
         ("<math><mi><script>location='/n'</script></math>", "n"),
         ("<script>location='/cut'</script", None),
     ],

@@ -836,6 +836,8 @@ const SCRIPT_TYPE = /^(?:(?:text|application)\/(?:x-)?(?:java|ecma)script|text\/
 const LEAVING = new RegExp("location|submit|\\.click\\b|[\"'](?:click|href)[\"']|http-?equiv|eval|Function|atob|unescape|fromCharCode|" +
   "(?:document|\\bdoc|\\bd)\\.write|(?:window|self|top|parent)\\.open|(?:^|[^.\\w])open\\s*\\(|navigate|_0x|\\\\x[0-9a-f]{2}|!\\+\\[\\]", "i");
 
+const LEAVING_BY_MOUSE = new RegExp(LEAVING.source + "|clear(?:Timeout|Interval)", "i");
+
 function noteText(text) {
   if (page.texts === "" && test(LEAVING, text)) page.texts = "leaves";
   if (test(/\bimport\s*\(/, text)) {
@@ -1105,9 +1107,11 @@ function extendText(at) {
 function namespaceIn(parent, tag) {
   if (tag === "svg") return SVG;
   if (tag === "math") return MATH;
-  return !parent.namespace || test(HTML_INSIDE, parent.tag) ? HTML : parent.namespace;
+  const isHtml = !parent.namespace || test(HTML_INSIDE, parent.tag) ||
+    (parent.tag === "annotation-xml" && test(/^(?:text\/html|application\/xhtml\+xml)$/, keyword(parent, "encoding")));
+  return isHtml ? HTML : parent.namespace;
 }
-const HTML_INSIDE = /^(?:foreignobject|desc|title|m[inos]|mtext|annotation-xml)$/i;
+const HTML_INSIDE = /^(?:foreignobject|desc|title|m[inos]|mtext)$/i;
 function makeNode(node) {
   const parent = node.parent < 0 ? documentRecord : inside(parser.made[node.parent]);
   const record = node.tag === null ? newText(unmarked(node.data), node.isComment ? COMMENT : TEXT) : newElement(node.tag);
@@ -1301,6 +1305,7 @@ function handle(record, handler, event, state) {
 }
 function addListener(record, type, callback, options) {
   if (callback === null || callback === undefined) return;
+  awaitsMouse(record, type, callback);
   if (type === "unhandledrejection") awaits(type);
   const capture = typeof options === "object" && options !== null ? !!options.capture : !!options;
   const once = typeof options === "object" && options !== null && !!options.once;
@@ -1310,6 +1315,11 @@ function addListener(record, type, callback, options) {
   if (!some(list, (one) => one.callback === callback && one.capture === capture)) {
     push(list, bare({ callback, capture, once, signal, removed: false }));
   }
+}
+/** A browser fires such events where the mouse already is on the page, without the visitor's doing. */
+function awaitsMouse(record, type, callback) {
+  if ((record === windowRecord || record === documentRecord) && test(/^(?:mouse|pointer)(?:move|over)$/, type) &&
+    typeof callback === "function" && test(LEAVING_BY_MOUSE, replaced(functionText(callback), /\bfunction\b/g, () => ""))) awaits("the event " + type);
 }
 function removeListener(record, type, callback, capture) {
   const list = record.listeners[type] || [];
@@ -1346,6 +1356,7 @@ function compiled(record, type, text) {
 function setHandler(record, type, value) {
   const callback = typeof value === "function" ? value : null;
   if (type === "unhandledrejection" && callback) awaits(type);
+  if (callback) awaitsMouse(record, type, callback);
   mine(record, "handlers")[type] = callback && bare({ callback });
 }
 /** The handlers that body and frameset set on the window (HTML 8.1.8.2). */
