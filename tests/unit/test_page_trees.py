@@ -71,6 +71,7 @@ def test_the_daemon_makes_no_tree_of_a_page_that_costs_much(html: str) -> None:
         ("<script>document.write('<im')</script>g id=z><script>location = z.tagName</script>", "IMG"),
         ("<script>document.write('<script>var a=1<\\/script ');location = '/' + typeof a</script>", "undefined"),
         ("<script>location='/cut'</script ", None),
+        ("<script </script>location='/z'</script>", "z"),
         ("<math><script>location='/m'</script></math>", None),
         ("<math><annotation-xml><script>location='/m'</script></annotation-xml></math>", None),
         ("<math><mi><script>location='/n'</script></math>", "n"),

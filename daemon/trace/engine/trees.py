@@ -76,20 +76,23 @@ def _script_ends(text: str) -> Iterator[int]:
     that of an attribute or of a textarea. A mark inside a script has no effect, and page.js takes the last one.
     """
     is_open = is_escaped = is_twice = False
+    begin = 0  # the end of the start tag: what looks like an end tag before it is an attribute
     for found in _IN_SCRIPTS.finditer(text):
         match found[0][:3].lower():
             case "<!":
                 is_escaped = True
             case "-->":
                 is_escaped = is_twice = False
-            case "</s":
+            case "</s" if found.start() >= begin:
                 if is_open:
                     yield found.start()
                 is_open, is_twice = is_open and is_twice, False
+            case "</s":
+                pass
             case _ if is_open:
                 is_twice = is_escaped
             case _:
-                is_open, is_escaped = True, False
+                is_open, is_escaped, begin = True, False, text.find(">", found.start())
 
 
 def nodes_of(html: str, context: str) -> str:
