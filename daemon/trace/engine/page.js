@@ -949,6 +949,11 @@ function runAnswer(record, url, kind) {
   } else if (scripts[url.href] === null) {
     fire(record, "error");
   } else {
+    const charset = attribute(record, "charset");
+    if (charset && test(/[^\x00-\x7f]/, scripts[url.href])) {
+      const name = ask("encode", ["", charset, "name"]);
+      if (name && name !== page.request.encoding) miss("a script's charset"); // the daemon has read it by the page's
+    }
     noteText(scripts[url.href]);
     runScript(record, scripts[url.href], kind);
     fire(record, "load");
