@@ -46,13 +46,19 @@ def refresh_in(headers: RawHeaders) -> str | None:
 
 
 def parsed(text: str, base: str | None = None) -> URL | None:
-    """Parse a URL by the WHATWG URL parser. None: it fails, or the authority is too long for any server."""
+    """Parse a URL by the WHATWG URL parser. None: it fails, or the authority is too long for any server.
+
+    A bar in the path is percent-encoded, as in Chromium.
+    """
     if len(text) > AUTHORITY_CHARACTERS_MAX and _LONG_AUTHORITY.match(_REMOVED.sub("", text)):
         return None
     try:
-        return URL(text, base=base)
+        url = URL(text, base=base)
     except ValueError:  # also UnicodeEncodeError, for lone surrogates
         return None
+    if "|" in text and url.pathname.startswith("/"):
+        url.pathname = url.pathname.replace("|", "%7C")
+    return url
 
 
 def wire_url(href: str) -> str:

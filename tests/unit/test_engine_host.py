@@ -33,6 +33,8 @@ def test_the_parts_of_a_url_are_those_of_the_parser(text: str) -> None:
     except ValueError:
         assert call("__url", "parse", text, BASE, "utf-8") is None
     else:
+        if url.pathname.startswith("/"):
+            url.pathname = url.pathname.replace("|", "%7C")  # as in Chromium
         assert call("__url", "parse", text, BASE, "utf-8") == {part: getattr(url, part) for part in PARTS}
 
 

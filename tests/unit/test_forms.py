@@ -69,7 +69,7 @@ def test_a_form_without_fields_has_an_empty_query() -> None:
         ("<input type=hidden name=_CharSet_ value=x>", "_CharSet_=UTF-8"),
         ("<input type=radio name=a value=1 checked><input type=radio name=a value=2 checked>", "a=2"),
         ("<input type=radio name=a value=1 checked><input type=radio name=b value=2 checked>", "a=1&b=2"),
-        ("<datalist><input name=a></datalist><input name=b>", "b="),
+        ("<datalist><input name=a></datalist><input name=b>", "a=&b="),  # as in Chromium
         ("<select name=a><optgroup disabled><option>x</optgroup><option>y</select>", "a=y"),
         ("<select name=a><option selected disabled>x<option>y</select>", ""),
         ("<select name=a><option selected>x<option selected>y</select>", "a=y"),

@@ -85,7 +85,8 @@ def _url(argument: str) -> str:
                 setattr(url, third, fourth)
             except ValueError:
                 return "null"  # ada refuses: an invalid value of href
-    elif third and href.isascii() and len(href) <= AUTHORITY_CHARACTERS_MAX:
+            url = parsed(url.href) if "|" in fourth else url
+    elif third and href.isascii() and len(href) <= AUTHORITY_CHARACTERS_MAX and "|" not in href:
         try:
             return _parts_of(join_url(third, href))
         except ValueError:

@@ -30,7 +30,7 @@ const hasOwn = Object.hasOwn;
 const toText = String;
 const toNumber = Number;
 const isFinite_ = Number.isFinite;
-const fromCharCode = String.fromCharCode;
+const fromCharCode = String.fromCharCode, fromCodePoint = String.fromCodePoint;
 const globalEval = eval;
 const DateOfTheWorld = Date;
 const parseDate = Date.parse;
@@ -278,6 +278,7 @@ const page = bare({
   missed: "", missedToLeave: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
   event: undefined, referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
   observers: [], atLoad: [], ignoresWrites: 0, tasksRun: 0, loading: false, evalBlocked: false, title: null,
+  watchesNames: false, readsUnknown: false,
 });
 
 const MUCH_TEXT = 600; // characters: so many are no jump page's
@@ -297,7 +298,7 @@ const SHOWING = new RegExp("^(?:(?:html\\w+)?element\\.|performance\\.|Intl\\.|"
   "createNodeIterator|elements?FromPoint|getAnimations|lastModified|fullscreen\\w*|startViewTransition)|" +
   "(?:customElements|getComputedStyle|getSelection|visualViewport|OffscreenCanvas|Blob\\.\\w+|URL\\.createObjectURL|CSS|NodeFilter|" +
   "(?:offset|client|scroll)(?:Width|Height|Top|Left)|speechSynthesis|trustedTypes|scheduler|chrome|import|matchMedia|" +
-  "localeCompare)$|to\\w+ with options$)");
+  "localeCompare|innerText and a style sheet)$|to\\w+ with options$)");
 
 /** Notes that a script met something that this world has not. */
 function miss(name) {
@@ -412,6 +413,7 @@ function follow(how, url, more = {}) {
     noReferrer: more.noReferrer === true, missed: page.missed, awaited: page.awaited, replaced: false,
     policies: more.policy ? withOne(page.referrerPolicies, more.policy) : arraySlice(page.referrerPolicies), cookies: page.cookies.length,
     skipped: page.needs.length, failed: page.failures > page.failuresBefore,
+    readsUnknown: page.readsUnknown,
   });
 }
 function withOne(list, one) {
@@ -569,7 +571,7 @@ function addPolicy(text) {
 // ── The tree ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const ELEMENT = 1, TEXT = 3, COMMENT = 8, DOCUMENT = 9, FRAGMENT = 11;
-const SVG = "http://www.w3.org/2000/svg", HTML = "http://www.w3.org/1999/xhtml";
+const SVG = "http://www.w3.org/2000/svg", HTML = "http://www.w3.org/1999/xhtml", MATH = "http://www.w3.org/1998/Math/MathML";
 const records = new WeakMap();
 
 /** The record of an object that a script holds. */
@@ -625,9 +627,9 @@ function grown(nodes) {
     if (node[0] === "!") return newText(node[1], COMMENT);
     const record = newElement(node[0]);
     record.attributes = bare(node[1]);
-    if (record.tag === "svg") record.namespace = SVG;
+    record.namespace = record.tag === "svg" ? SVG : record.tag === "math" ? MATH : HTML;
     each(grown(node[2]), (child) => {
-      if (record.namespace === SVG && child.type === ELEMENT) child.namespace = SVG;
+      if (record.namespace !== HTML && child.type === ELEMENT) child.namespace = namespaceIn(record, child.tag);
       attach(inside(record), child);
     });
     return record;
@@ -834,6 +836,8 @@ const SCRIPT_TYPE = /^(?:(?:text|application)\/(?:x-)?(?:java|ecma)script|text\/
 const LEAVING = new RegExp("location|submit|\\.click\\b|[\"'](?:click|href)[\"']|http-?equiv|eval|Function|atob|unescape|fromCharCode|" +
   "(?:document|\\bdoc|\\bd)\\.write|(?:window|self|top|parent)\\.open|(?:^|[^.\\w])open\\s*\\(|navigate|_0x|\\\\x[0-9a-f]{2}|!\\+\\[\\]", "i");
 
+const LEAVING_BY_MOUSE = new RegExp(LEAVING.source + "|clear(?:Timeout|Interval)", "i");
+
 function noteText(text) {
   if (page.texts === "" && test(LEAVING, text)) page.texts = "leaves";
   if (test(/\bimport\s*\(/, text)) {
@@ -856,6 +860,7 @@ function scriptKind(record) {
 function prepareScript(record) {
   const source = attribute(record, "src"), text = textOf(record);
   if (record.started || (source === null && text === "") || !isConnected(record)) return;
+  if (record.namespace !== HTML && record.namespace !== SVG) return;
   const kind = scriptKind(record);
   if (kind === null) return;
   record.started = true;
@@ -940,13 +945,34 @@ function runAnswer(record, url, kind) {
   } else if (!(url.href in scripts)) {
     if (!contains(page.needs, url.href)) push(page.needs, url.href);
     page.failuresBefore = page.failures;
+    watchNames();
   } else if (scripts[url.href] === null) {
     fire(record, "error");
   } else {
+    const charset = attribute(record, "charset");
+    if (charset && test(/[^\x00-\x7f]/, scripts[url.href])) {
+      const name = ask("encode", ["", charset, "name"]);
+      if (name && name !== page.request.encoding) miss("a script's charset"); // the daemon has read it by the page's
+    }
     noteText(scripts[url.href]);
     runScript(record, scripts[url.href], kind);
     fire(record, "load");
   }
+}
+
+/** Notes each later read of a name that the window does not have: a script that was left out may define it. */
+function watchNames() {
+  if (page.watchesNames) return;
+  page.watchesNames = true;
+  const knows = (target, name) => {
+    if (name in target) return true;
+    page.readsUnknown = true;
+    return false;
+  };
+  setPrototypeOf(global, new ProxyOfTheWorld(namedProperties, bare({
+    has: knows,
+    get: (target, name, self) => (knows(target, name) ? Reflect_get(target, name, self) : undefined),
+  })));
 }
 
 // ── Frames ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1013,7 +1039,9 @@ const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], sto
   cut: -1, waiting: null, opened: false, openings: 0, isSilent: false });
 const MARK = "\ufdd0", MARK_END = "\ufdd1", CUT = "\ufdd2";
 
-const unmarked = (text) => (has(text, MARK) ? replaced(text, /\ufdd0\d+\ufdd1/g, () => "") : text);
+const unmarked = (text) => (has(text, MARK)
+  ? replaced(text, /\ufdd0(\d+|[ABC])\ufdd1/g, (match) => { const at = indexOf("ABC", match[1]); return at < 0 ? "" : fromCharCode(0xfdd0 + at); })
+  : text);
 
 /** Parses the text. `point`: an insertion point, where reading pauses. Returns how many nodes come before that. */
 function readTree(point) {
@@ -1035,7 +1063,7 @@ function readTree(point) {
 /** Whether the cut is in the node: a tag, or a text such as that of a script, that was not complete. */
 function isCut(node) {
   if (node.data !== null) return has(node.data, CUT);
-  return some(ownKeys(node.attributes), (name) => has(name, CUT) || has(node.attributes[name], CUT));
+  return has(node.tag, CUT) || some(ownKeys(node.attributes), (name) => has(name, CUT) || has(node.attributes[name], CUT));
 }
 /* A loop, because trees may be deeper than the stack. */
 function flattened(nodes) {
@@ -1080,6 +1108,15 @@ function extendText(at) {
   const record = parser.made[at], node = parser.nodes[at];
   if (record.type === TEXT && !isElement(record.parent, "script") && node.data !== null) record.data = unmarked(node.data);
 }
+/** The namespace of an element by its place (HTML 13.2.6.5 and 13.2.6.7). */
+function namespaceIn(parent, tag) {
+  if (tag === "svg") return SVG;
+  if (tag === "math") return MATH;
+  const isHtml = !parent.namespace || test(HTML_INSIDE, parent.tag) ||
+    (parent.tag === "annotation-xml" && test(/^(?:text\/html|application\/xhtml\+xml)$/, keyword(parent, "encoding")));
+  return isHtml ? HTML : parent.namespace;
+}
+const HTML_INSIDE = /^(?:foreignobject|desc|title|m[inos]|mtext)$/i;
 function makeNode(node) {
   const parent = node.parent < 0 ? documentRecord : inside(parser.made[node.parent]);
   const record = node.tag === null ? newText(unmarked(node.data), node.isComment ? COMMENT : TEXT) : newElement(node.tag);
@@ -1087,7 +1124,7 @@ function makeNode(node) {
     const names = ownKeys(node.attributes);
     if (names.length) record.attributes = node.attributes;
     each(names, (name) => has(node.attributes[name], MARK) && (node.attributes[name] = unmarked(node.attributes[name])));
-    record.namespace = node.tag === "svg" ? SVG : parent.namespace || HTML;
+    record.namespace = namespaceIn(parent, node.tag);
     record.fromParser = true;
   }
   attach(parent, record);
@@ -1106,10 +1143,20 @@ function finishScript(record, end) {
     makeNode(nodes[made.length]);
   }
   if (mark === null) return;
+  if (isInShadow(nodes[place].parent)) {
+    noteText(textOf(record));
+    miss("a shadow root");
+  }
   const point = bare({ at: parser.ends[toNumber(mark[1])] });
   named(record);
   if (parser.points.length && blocksParser(record)) parser.waiting = bare({ point, record });
   else runAt(point, record);
+}
+/** Whether a node of the list is in a template that is the shadow root of its parent. Its scripts run. */
+function isInShadow(at) {
+  if (at < 0) return false;
+  const { tag, attributes, parent } = parser.nodes[at];
+  return tag === "template" ? test(/^(?:open|closed)$/i, attributes.shadowrootmode || "") : isInShadow(parent);
 }
 /** Runs a script; what it writes goes to that place. */
 function runAt(point, record) {
@@ -1225,6 +1272,7 @@ function dispatch(target, event, shown = target) {
   const path = [target];
   for (let one = target.parent; one; one = one.parent) push(path, one);
   if (target.type && root(target) === documentRecord && state.type !== "load") push(path, windowRecord);
+  state.path = path;
   for (let at = path.length - 1; at > 0; at--) listen(path[at], event, 1);
   listen(target, event, 2);
   if (state.bubbles) for (let at = 1; at < path.length; at++) listen(path[at], event, 3);
@@ -1262,6 +1310,7 @@ function handle(record, handler, event, state) {
 }
 function addListener(record, type, callback, options) {
   if (callback === null || callback === undefined) return;
+  awaitsMouse(record, type, callback);
   if (type === "unhandledrejection") awaits(type);
   const capture = typeof options === "object" && options !== null ? !!options.capture : !!options;
   const once = typeof options === "object" && options !== null && !!options.once;
@@ -1271,6 +1320,11 @@ function addListener(record, type, callback, options) {
   if (!some(list, (one) => one.callback === callback && one.capture === capture)) {
     push(list, bare({ callback, capture, once, signal, removed: false }));
   }
+}
+/** A browser fires such events where the mouse already is on the page, without the visitor's doing. */
+function awaitsMouse(record, type, callback) {
+  if ((record === windowRecord || record === documentRecord) && test(/^(?:mouse|pointer)(?:move|over)$/, type) &&
+    typeof callback === "function" && test(LEAVING_BY_MOUSE, replaced(functionText(callback), /\bfunction\b/g, () => ""))) awaits("the event " + type);
 }
 function removeListener(record, type, callback, capture) {
   const list = record.listeners[type] || [];
@@ -1307,6 +1361,7 @@ function compiled(record, type, text) {
 function setHandler(record, type, value) {
   const callback = typeof value === "function" ? value : null;
   if (type === "unhandledrejection" && callback) awaits(type);
+  if (callback) awaitsMouse(record, type, callback);
   mine(record, "handlers")[type] = callback && bare({ callback });
 }
 /** The handlers that body and frameset set on the window (HTML 8.1.8.2). */
@@ -1321,10 +1376,11 @@ function readHandlers(record) {
 
 // ── Selectors ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const NAME = "(?:[-\\w\\u0080-\\uffff]|\\\\.)+";
+const ESCAPE = "\\\\(?:[\\da-fA-F]{1,6}\\s?|.)", NAME = `(?:[-\\w\\u0080-\\uffff]|${ESCAPE})+`;
 const SIMPLE = new RegExp(`^(?:(\\*|${NAME})|#(${NAME})|\\.(${NAME})|` +
-  `\\[\\s*(${NAME})\\s*(?:([~|^$*]?=)\\s*(?:"([^"]*)"|'([^']*)'|(${NAME}))\\s*([iIsS])?\\s*)?\\]|:(:?[-\\w]+)(\\()?)`);
-const unescaped = (text) => replaced(text, /\\(.)/g, (match) => match[1]);
+  `\\[\\s*(${NAME})\\s*(?:([~|^$*]?=)\\s*(?:"((?:[^"\\\\]|${ESCAPE})*)"|'((?:[^'\\\\]|${ESCAPE})*)'|(${NAME}))\\s*([iIsS])?\\s*)?\\]|:(:?[-\\w]+)(\\()?)`);
+const unescaped = (text) => replaced(text, /\\(?:([\da-fA-F]{1,6})\s?|(.))/g,
+  (match) => (match[1] === undefined ? match[2] : fromCodePoint(toNumber("0x" + match[1]) || 0xfffd)));
 
 /** A list of complex selectors; each is a list of compounds, the last first, with the combinator before each. */
 function selectorsIn(text) {
@@ -1387,7 +1443,7 @@ function simpleSelector(match, state) {
 }
 function attributeTest(match) {
   const name = lower(unescaped(match[4])), operator = match[5];
-  const value = match[6] ?? match[7] ?? (match[8] === undefined ? "" : unescaped(match[8]));
+  const value = unescaped(match[6] ?? match[7] ?? match[8] ?? "");
   const fold = match[9] && lower(match[9]) === "i" ? lower : (text) => text;
   return (record) => {
     if (!(name in record.attributes)) return false;
@@ -1664,7 +1720,7 @@ function entryList(form, submitter, encoding) {
   const add = (name, value, isFile) => push(entries, { name, value, isFile: !!isFile });
   each(fieldsOf(form), (field) => {
     const { tag } = field, type = tag === "input" ? typeOf(field) : "";
-    if (ancestor(field.parent, "datalist") || isDisabled(field)) return;
+    if (isDisabled(field)) return; // Chromium submits those in a datalist, too
     const isButton = tag === "button" || contains(["submit", "image", "reset", "button"], type);
     if (isButton && field !== submitter) return;
     const name = attribute(field, "name") || "";
@@ -2370,10 +2426,57 @@ function styleOf(record) {
   return record.style;
 }
 const FOCUSABLE = ["a", "area", "button", "input", "select", "textarea", "iframe"];
-const visibleText = (record) => {
-  let text = "";
-  walk(record, (one) => void (one.type === TEXT && !contains(["script", "style"], one.parent.tag) ? (text += one.data) : one.tag === "br" && (text += "\n")));
+/* What begins on a line of its own, besides the elements whose computed display is block. */
+const LINES = /^(?:caption|dir|figcaption|hgroup|legend|li|menu|search|summary|table|tbody|tfoot|thead|tr)$/;
+const UNRENDERED = words("textarea select audio video canvas iframe object svg math");
+const isHidden = (record) => contains(UNSEEN, record.tag) || attribute(record, "hidden") !== null ||
+  test(/(?:^|[;\s])display\s*:\s*none/i, attribute(record, "style") || "");
+/** Whether the page has a style sheet that may hide or change the text of elements. */
+const mayHide = () => first(documentRecord, (one) => (isElement(one, "style") ? test(/none|hidden|collapse|transform/, textOf(one))
+  : isElement(one, "link") && contains(words(keyword(one, "rel")), "stylesheet"))) !== null;
+/** innerText (HTML 3.2.7): the text as it is shown, without the effects of style sheets. */
+function visibleText(record) {
+  for (let one = record; isElement(one); one = one.parent) if (isHidden(one) && one.tag !== "html") return textOf(record);
+  let text = "", lines = 0, space = false;
+  const add = (part) => {
+    if (lines > 0 && text !== "") text += lines > 1 ? "\n\n" : "\n";
+    else if (space && text !== "" && !endsWith(text, "\n")) text += " ";
+    text += part;
+    lines = 0;
+    space = false;
+  };
+  const visit = (one) => {
+    if (one.type === TEXT) {
+      if (ancestor(one.parent, "pre")) {
+        if (one.data !== "") add(one.data);
+        return;
+      }
+      each(split(one.data, /[\t\n\f\r ]+/g), (word, at) => {
+        if (at > 0) space = true;
+        if (word !== "") add(word);
+      });
+    } else if (one.tag === "br") {
+      space = false;
+      add("\n");
+    } else if (one === record || (one.type === ELEMENT && !isHidden(one) && !contains(UNRENDERED, one.tag))) {
+      if (one !== record && (attribute(one, "class") || attribute(one, "id")) && trim(textOf(one)) !== "" && mayHide()) miss("innerText and a style sheet");
+      const gap = one === record ? 0 : one.tag === "p" ? 2 : test(BLOCKS, one.tag) || test(LINES, one.tag) ? 1 : 0;
+      const edge = () => {
+        if (gap > 0) space = false;
+        lines = max(lines, gap);
+      };
+      edge();
+      each(one.children, visit);
+      edge();
+      if ((one.tag === "td" || one.tag === "th") && one !== record && cellAfter(one) !== null) add("\t");
+    }
+  };
+  visit(record);
   return text;
+}
+const cellAfter = (record) => {
+  const list = siblings(record);
+  return list[listIndex(list, record) + 1] || null;
 };
 
 expose("HTMLElement", class HTMLElement extends global.Element {
@@ -2657,7 +2760,7 @@ expose("Event", class Event {
   preventDefault() { if (own(this).cancelable) own(this).canceled = true; }
   stopPropagation() { own(this).stopped = true; }
   stopImmediatePropagation() { own(this).stopped = own(this).stoppedNow = true; }
-  composedPath() { return []; }
+  composedPath() { return own(this).current === null ? [] : map(own(this).path, wrap); }
   initEvent(type, bubbles, cancelable) {
     const state = own(this);
     state.type = toText(type);
@@ -2707,7 +2810,7 @@ expose("Document", class Document extends global.Node {
     if (name !== host && (!endsWith(host, "." + name) || !has(name, "."))) throw domError("SecurityError", `'${name}' is not a suffix of '${host}'.`);
   }
   get referrer() { return page.request.referrer; }
-  get cookie() { return join(map(ownKeys(page.jar), (name) => (name === "" ? page.jar[name] : `${name}=${page.jar[name]}`)), "; "); }
+  get cookie() { page.readsUnknown ||= page.needs.length > 0; return join(map(ownKeys(page.jar), (key) => (key === "=" ? page.jar[key] : `${slice(key, 1)}=${page.jar[key]}`)), "; "); }
   set cookie(text) { setCookie(toText(text)); }
   get title() { const one = first(documentRecord, (record) => isElement(record, "title")); return one ? join(words(textOf(one)), " ") : ""; }
   set title(text) {
@@ -2799,6 +2902,7 @@ function setCookie(text) {
   const url = here(), domain = settings.domain && lower(replaced(settings.domain, /^\./g, () => ""));
   if ("httponly" in settings || (name === "" && value === "")) return;
   if (domain && domain !== url.hostname && (!endsWith(url.hostname, "." + domain) || !has(domain, "."))) return;
+  if (test(/[\x00-\x1f\x7f]/, text) || (lower(settings.samesite || "") === "none" && !("secure" in settings))) return;
   const isHost = startsWith(lower(name), "__host-");
   if ((isHost || startsWith(lower(name), "__secure-")) && !("secure" in settings)) return;
   if (isHost && (domain || settings.path !== "/")) return;
@@ -2808,8 +2912,8 @@ function setCookie(text) {
   const age = settings["max-age"];
   const gone = age !== undefined && test(/^-?\d+$/, age) ? toNumber(age) <= 0
     : settings.expires !== undefined && parseDate(settings.expires) <= now();
-  if (gone) delete page.jar[name];
-  else page.jar[name] = value;
+  if (gone) delete page.jar["=" + name];
+  else page.jar["=" + name] = value;
 }
 
 /** Elements that are found by name: as properties of the document and of the window (HTML 3.1.5, 7.2.2.3). */
@@ -2853,6 +2957,7 @@ function nameOnDocument(key) {
 expose("Location", class Location { constructor() { illegal(); } });
 const theLocation = create(prototypes.Location);
 function setPart(part, value) {
+  if (part === "protocol" && !test(/^[a-z][a-z\d+.-]*(?::|$)/i, stripped(toText(value)))) throw domError("SyntaxError", `'${value}' is an invalid protocol.`);
   const url = changedUrl(page.url, part, value);
   if (part === "hash") {
     if (url.hash !== here().hash) moveTo(url.hash ? url.href : withoutFragment(page.url) + "#");
@@ -2987,7 +3092,10 @@ expose("URLSearchParams", class URLSearchParams {
       const text = toText(from);
       state.pairs = pairsIn(text[0] === "?" ? slice(text, 1) : text);
     } else if (typeof from[iteratorSymbol] === "function") {
-      for (const pair of from) push(state.pairs, { name: toText(pair[0]), value: toText(pair[1]) });
+      for (const pair of from) {
+        if (pair.length !== 2) throw new TypeErrorOfTheWorld("Failed to construct 'URLSearchParams': Sequence initializer must only contain pair elements");
+        push(state.pairs, { name: toText(pair[0]), value: toText(pair[1]) });
+      }
     } else {
       each(ownKeys(from), (name) => push(state.pairs, { name, value: toText(from[name]) }));
     }
@@ -3821,7 +3929,7 @@ function outcome() {
   const { jump } = page, found = bare({ kind: "stays", text_characters: textCharacters(), cookies: page.cookies,
     referrer_policies: page.referrerPolicies, kept: writtenKept() });
   if (jump !== null) {
-    const late = jump.due > 0 || jump.how === "meta" || jump.how === "refresh-header" || jump.failed;
+    const late = jump.due > 0 || jump.how === "meta" || jump.how === "refresh-header" || jump.failed || jump.readsUnknown;
     if (jump.skipped && late) return needs(found);
     const missed = jump.missed || (page.missed === "32 MB of memory" && page.missed) || (page.missed === "a second jump" && page.missed) || (late && jump.awaited);
     if (missed) return unresolved(found, missed);
@@ -3885,7 +3993,8 @@ function prepare(request) {
     const pair = stripped(part), at = indexOf(pair, "=");
     const name = at < 0 ? "" : slice(pair, 0, at), value = slice(pair, at + 1);
     // Cookies of one name, of several paths, stay together: the first counts.
-    if (pair) page.jar[name] = name in page.jar ? `${page.jar[name]}; ${pair}` : value;
+    const key = "=" + name; // no key is a number: numbers would come first
+    if (pair) page.jar[key] = key in page.jar ? `${page.jar[key]}; ${pair}` : value;
   });
   each(request.policies, addPolicy);
   if (!isSecure()) {

@@ -16,12 +16,14 @@ from daemon.trace.page.bounds import bounded
 DEPTH_MAX = 512  # of a tree, as in Chromium: a deeper element becomes a sibling
 SMALL_CHARACTERS, SMALL_TAGS = 8_192, 256  # of a page whose tree takes 0.1 ms, and 2 ms at worst
 
-# Noncharacters, which a page's own text loses. Before the N-th end tag of a script the tree has N between the first
-# two; where its text was cut it has a comment with the third.
+# Noncharacters. Before the N-th end tag of a script the tree has N between the first two; where its text was cut it has
+# a comment with the third. A page's own ones are the letters A, B and C between the first two.
 _MARK, _MARK_END, _CUT = "\ufdd0", "\ufdd1", "\ufdd2"
 _MARKS = re.compile(f"[{_MARK}{_MARK_END}{_CUT}]")
 # What begins and ends a script, and what escapes an end tag in it (HTML 13.2.5.17 to 13.2.5.31).
 _IN_SCRIPTS = re.compile(r"<!(?=--)|-->|</?script(?=[\t\n\f\r />])", re.I | re.ASCII)
+_QUOTED_MAX = 256  # characters of an end tag in which quotes count
+_END_TAG = re.compile(r"""</script(?:=[\t\n\f\r ]*+(?:"[^"]*+"|'[^']*+')|[^>])*+>""", re.I | re.ASCII)
 
 
 def small_tree_of(html: str, *, whole: bool) -> str | None:
@@ -37,38 +39,60 @@ def tree_of(html: str, cut: int | None) -> str:
 
     `cut`: the position where the text is cut, None for nowhere. Positions count the UTF-16 code units of `html`.
     """
-    text = _in_code_units(_MARKS.sub("\ufffd", html))
+    text = _in_code_units(html)
     marked: list[str] = []
     begin = 0
     ends: list[int] = []
     for at in _script_ends(text):
-        if cut is None or at < cut:
-            marked.append(f"{text[begin:at]}{_MARK}{len(ends)}{_MARK_END}")
-            begin = at
-            ends.append(text.find(">", at) + 1 or len(text))
-    marked.append(text[begin:] if cut is None else f"{text[begin:cut]}<!--{_CUT}-->")
+        end = _end_of_tag(text, at)
+        if end == 0 or (cut is not None and end > cut):
+            cut = at if cut is not None and at < cut else cut  # a browser waits for the rest of the tag
+            break
+        marked.append(f"{_kept(text[begin:at])}{_MARK}{len(ends)}{_MARK_END}")
+        begin = at
+        ends.append(end)
+    if cut is None:
+        marked.append(_kept(text[begin:]))
+    else:
+        marked.append(f"{_kept(text[begin : cut - text.endswith('<', 0, cut)])}<!--{_CUT}-->")
     return f"[{nodes_of(_from_code_units(''.join(marked)), '')},{ends}]"
 
 
+def _end_of_tag(text: str, at: int) -> int:
+    """The position after an end tag, 0 if the text ends before it."""
+    found = _END_TAG.match(text, at, at + _QUOTED_MAX)
+    return text.find(">", at) + 1 if found is None else found.end()
+
+
+def _kept(text: str) -> str:
+    """A part of the page's text that has the noncharacters in the form in which page.js knows them."""
+    return _MARKS.sub(lambda found: f"{_MARK}{'ABC'[ord(found[0]) - ord(_MARK)]}{_MARK_END}", text)
+
+
 def _script_ends(text: str) -> Iterator[int]:
-    """The positions of the end tags of scripts."""
+    """The positions of the end tags of scripts.
+
+    A script ends at the second end tag where the first is escaped. Both are given, because the text that escapes may be
+    that of an attribute or of a textarea. A mark inside a script has no effect, and page.js takes the last one.
+    """
     is_open = is_escaped = is_twice = False
+    begin = 0  # the end of the start tag: what looks like an end tag before it is an attribute
     for found in _IN_SCRIPTS.finditer(text):
         match found[0][:3].lower():
             case "<!":
                 is_escaped = True
             case "-->":
                 is_escaped = is_twice = False
-            case "</s" if is_twice:
-                is_twice = False
-            case "</s":
+            case "</s" if found.start() >= begin:
                 if is_open:
                     yield found.start()
-                is_open = False
+                is_open, is_twice = is_open and is_twice, False
+            case "</s":
+                pass
             case _ if is_open:
                 is_twice = is_escaped
             case _:
-                is_open, is_escaped = True, False
+                is_open, is_escaped, begin = True, False, text.find(">", found.start())
 
 
 def nodes_of(html: str, context: str) -> str:
@@ -111,7 +135,7 @@ def _written(node: LexborNode | None) -> str:
         following = node.next
         if node.is_element_node:
             parts.append(f"{comma}[{quoted(node.tag or '')},{_attributes(node)},[")
-            deeper = depth < DEPTH_MAX
+            deeper = depth < DEPTH_MAX or node.tag == "script"
             if not deeper:
                 parts.append("]]")
             outer.append((following, deeper))
@@ -123,7 +147,8 @@ def _written(node: LexborNode | None) -> str:
             parts.append(comma + quoted(node.text_content or ""))
             comma = ","
         elif node.is_comment_node:
-            parts.append(f'{comma}["!",{quoted(node.comment_content or "")}]')
+            comment = (node.html or "")[len("<!--") : -len("-->")]  # comment_content has no space around it
+            parts.append(f'{comma}["!",{quoted(comment)}]')
             comma = ","
         node = following
     parts.append("]")

@@ -206,6 +206,8 @@ class _Reading:
             return True
         if tag == "script":
             return is_script(attributes) and self._is_script_run(attributes, node.text())
+        if tag == "template":  # that is a shadow root: its scripts run
+            return (attributes.get("shadowrootmode") or "").lower() in ("open", "closed")
         return tag in ("iframe", "frame") and self._is_frame_run(attributes)
 
     def _is_script_run(self, attributes: Attributes, text: str) -> bool:
