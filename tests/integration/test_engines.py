@@ -195,6 +195,24 @@ async def test_an_engine_whose_process_cannot_be_created_says_why(
         await until(lambda: processes(), "it is tried again")
 
 
+async def test_an_engine_that_can_create_no_process_for_a_page_says_so(
+    expected_errors: LoggedErrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_errors.expect("engine_failed")
+    (tmp_path / "without_forks.py").write_text(
+        "from daemon.trace.engine import child\n"
+        "from tests.support.script_host import main\n"
+        "fork = child._fork\n"
+        "calls = []\n"
+        "child._fork = lambda: calls.append(1) or (fork() if len(calls) < 3 else -1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    async with engines(1, "without_forks") as pages:
+        await pages.run(page("say"))
+        [error, *_] = await until(lambda: expected_errors.named("engine_failed"))
+        assert error["why"] == "the engine ended: OSError: no further process or memory for the next page"
+
+
 async def test_an_engine_whose_pages_cannot_run_here_says_why(
     monkeypatch: pytest.MonkeyPatch, expected_errors: LoggedErrors, tmp_path: Path
 ) -> None:

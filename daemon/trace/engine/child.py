@@ -126,7 +126,7 @@ class Engine:
                 os._exit(status)
         os.close(writing)
         if pid < 0:
-            raise OSError("the engine could not fork")
+            raise OSError("no further process or memory for the next page")
         answer = bytearray()
         while part := os.read(reading, _READ_BYTES):
             answer += part
@@ -211,5 +211,9 @@ def main(make: Callable[[], _quickjs.Context] = template) -> None:
         os.nice(NICE)
     time.tzset()  # reads its file now, if TZ names one: a page's process cannot
     engine = Engine(make())
-    with contextlib.suppress(BrokenPipeError):  # the daemon has ended
+    try:
         engine.serve()
+    except BrokenPipeError:
+        pass  # the daemon has ended
+    except Exception as error:  # a traceback would need the files of the source
+        os.write(2, f"{type(error).__name__}: {error}".encode())
