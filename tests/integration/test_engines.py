@@ -68,7 +68,7 @@ async def test_a_page_that_does_what_it_may_not_is_killed_and_the_next_one_runs(
         ("loop", "50 ms of CPU"),
         ("allocate", "the engine failed"),
         ("crash", "the engine crashed"),
-        ("long answer", "the engine crashed"),
+        ("long answer", "an outcome of more than 1 MB"),
         ("nonsense", "the engine's answer is invalid"),
     ],
 )

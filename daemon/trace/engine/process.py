@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 import daemon
-from daemon.trace.engine.limits import ANSWER_HEAD, CPU_S, NUMBER, REQUEST_HEAD
+from daemon.trace.engine.limits import ANSWER_BYTES, ANSWER_HEAD, CPU_S, NUMBER, REQUEST_HEAD
 from daemon.trace.engine.records import PageOutcome
 
 # A page has 50 ms of CPU, and an engine starts with 300 ms; this is for a busy machine.
@@ -76,6 +76,8 @@ class EngineProcess:
         status, answer = await self._answer("answer", ANSWER_S_MAX)
         if answer[: NUMBER.size] != NUMBER.pack(self._number):
             raise EngineFault("the engine ended before it had read a page")
+        if len(answer) > ANSWER_BYTES:
+            return PageOutcome("unresolved", why=f"an outcome of more than {ANSWER_BYTES >> 20} MB")
         return outcome_of(status, answer[NUMBER.size :])
 
     async def ended(self) -> None:
