@@ -1,5 +1,6 @@
 """The engines and the processes of pages: what these may do, and what is left of them. script_host.py is the engine."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ FORBIDDEN = [
     "open", "write a file", "socket", "fork", "libc's fork", "exec", "kill", "trace", "write to the daemon",
     "read another descriptor", "sleep", "more time", "map code",
 ]  # fmt: skip
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 RUN = f"""
 import trio
 from daemon.trace.engine.engines import engines_running
@@ -119,6 +121,22 @@ async def test_an_engine_that_was_killed_is_replaced(expected_errors: LoggedErro
         processes()[0].kill()
         await until(lambda: expected_errors.named("engine_failed"))
         assert (await pages.run(page("say"))).why == "hello"
+
+
+async def test_no_zombie_is_left_of_a_killed_engine_in_a_container(expected_errors: LoggedErrors) -> None:
+    """Process 1 of a container is the parent of all processes whose own parent has ended."""
+    expected_errors.expect("engine_failed")
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        async with engines() as pages:
+            await pages.run(page("say"))
+            killed = processes()
+            killed[0].kill()
+            await until(lambda: expected_errors.named("engine_failed"))
+            await until(lambda: not any(map(psutil.pid_exists, (one.pid for one in killed))), "both are reaped", 5)
+    finally:
+        prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 async def test_an_engine_that_does_not_answer_is_replaced(

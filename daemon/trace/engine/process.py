@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE
 
@@ -19,6 +19,7 @@ from daemon.trace.engine.records import PageOutcome
 ANSWER_S_MAX = 10.0
 START_S_MAX = 15.0
 _LOOKS = 4
+_REAPS_MAX, _REAP_PAUSE_S = 100, 0.02
 
 # The engine has no variable of the daemon's environment, which may have secrets, except where its libraries are.
 # LD_BIND_NOW: else the process of each page would look up the functions that it calls.
@@ -170,3 +171,13 @@ async def engine_process(module: str = CHILD) -> AsyncIterator[EngineProcess]:
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
                     await stream.aclose()
+            await _reap_page_of(process.pid)
+
+
+async def _reap_page_of(engine: int) -> None:
+    """Reaps the process of a page whose engine has ended, if this process, as process 1 of a container, adopts it."""
+    with suppress(ChildProcessError):
+        for _ in range(_REAPS_MAX):
+            if os.waitpid(-engine, os.WNOHANG) != (0, 0):  # noqa: ASYNC222 - it does not block
+                break
+            await trio.sleep(_REAP_PAUSE_S)
