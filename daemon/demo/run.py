@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -69,7 +69,7 @@ class _Outcome:
 
 
 def run_demo(*, once: bool, as_json: bool, processes: int = 1) -> int:
-    """Return the exit status: 0 if every click got what its offer promises, 1 if not, 130 or 143 after an early signal.
+    """Return the exit status: 0 if every click got what its offer promises, 1 if not, 128 + N after an early signal N.
 
     Raises TheirFault if the demo cannot run here: no loopback range, no free ports, no database.
     """
@@ -94,14 +94,18 @@ async def _cancel_at_signal(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    heeded = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else nohup has started it
+        heeded.append(signal.SIGHUP)
+    with trio.open_signal_receiver(*heeded) as signals:
         task_status.started()
         async for number in signals:  # after a second signal the demo is stopping already
             if outcome.signal is None:
                 outcome.signal = number
-                display.say()
-                display.say("Stopping the daemon and removing all files.")
                 show.cancel()
+                with suppress(OSError):  # the terminal was closed
+                    display.say()
+                    display.say("Stopping the daemon and removing all files.")
 
 
 async def _show(display: Display, once: bool, processes: int, outcome: _Outcome) -> None:

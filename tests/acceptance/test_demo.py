@@ -119,8 +119,14 @@ async def test_two_demos_at_once_keep_their_promises_and_leave_nothing(tmp_path:
         (r"(files are in)", signal.SIGINT, 130),
         (r"(database) ", signal.SIGTERM, 143),
         (r"(clicks at once)", signal.SIGINT, 130),
+        (r"(clicks at once)", signal.SIGHUP, 129),
     ],
-    ids=["Ctrl-C while the database starts", "SIGTERM while the daemon starts", "Ctrl-C while clicks wait"],
+    ids=[
+        "Ctrl-C while the database starts",
+        "SIGTERM while the daemon starts",
+        "Ctrl-C while clicks wait",
+        "a closed terminal",
+    ],
 )
 async def test_a_signal_at_any_moment_cleans_up(
     tmp_path: Path, moment: str, number: signal.Signals, status: int

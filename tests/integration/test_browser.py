@@ -259,6 +259,15 @@ async def test_without_a_browser_auto_keeps_what_http_has_found_and_browser_fail
         assert result.hops == ()
 
 
+async def test_a_browser_whose_process_cannot_be_created_is_no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with tracing(tracer="browser") as (only, _), net(dict(ASKING)) as here:
+        monkeypatch.setattr(sys, "executable", "/no/such/python")
+        result = await traced(only, here)
+        assert end_of(result) == (Verdict.OPERATOR, "no_browser")
+        assert isinstance(result.end, GaveUp)
+        assert "the browser's process could not be created: [Errno 2]" in result.end.message
+
+
 CHAIN: Replies = {"ads.example/start": redirect("https://secure.example/"), "b.example/landed": page()}
 SECURE_CHAIN: Replies = {
     "secure.example/": says("<script>location = 'https://s1.example/'</script>"),

@@ -290,3 +290,14 @@ def test_the_parts_of_a_url_are_those_of_the_parser() -> None:
     found = json.loads(unquote(run(f"<script>{code}</script>").url.partition("?")[2]))
     expected = [None if (url := parsed(text)) is None else [getattr(url, part) for part in parts] for text in urls]
     assert dict(zip(urls, found, strict=True)) == dict(zip(urls, expected, strict=True))
+
+
+def test_a_script_finds_no_function_of_the_world_in_a_stack() -> None:
+    found = script(
+        "var sites; Error.prepareStackTrace = (_, all) => { sites = all; return all };"
+        "document.addEventListener('x', () => { new Error().stack }); document.dispatchEvent(new Event('x'));"
+        "location = '/' + sites.length + sites.map((site) => typeof site.getFunction())"
+    )
+    count, _, types = found.removeprefix("/").partition("undefined")
+    assert int(count) > 3
+    assert set(types.split(",")) == {"", "undefined"}

@@ -102,7 +102,10 @@ async def started(program: str, user_agent: str, arguments: Sequence[str], nurse
     for sandbox in (True, False):
         line = [*command_line(program, sandbox=sandbox, compiles=compiles, user_agent=user_agent), *arguments]
         began_s = trio.current_time()
-        process = _launched(line)
+        try:
+            process = _launched(line)
+        except OSError as error:  # no descriptor or process is left
+            raise BrowserUnavailable(f"the browser's process could not be created: {error}") from None
         nursery.start_soon(process._connection.run)
         try:
             with trio.fail_after(START_S):
@@ -128,7 +131,12 @@ async def started(program: str, user_agent: str, arguments: Sequence[str], nurse
 
 def _launched(line: Sequence[str]) -> BrowserProcess:
     browser_reads, writes = os.pipe()
-    reads, browser_writes = os.pipe()
+    try:
+        reads, browser_writes = os.pipe()
+    except OSError:
+        os.close(browser_reads)
+        os.close(writes)
+        raise
     try:
         uid, gid = account()
         guarded = subprocess.Popen(  # noqa: S603 - fixed programs, no shell

@@ -24,6 +24,7 @@ from daemon.trace.engine.limits import ANSWER_BYTES, ANSWER_HEAD, HEAP_BYTES, NU
 from daemon.trace.engine.sandbox import ANSWER, REQUEST, Sandbox
 
 NICE = 10  # clicks have precedence over pages
+_CPUS_MAX = 1024
 _HEAP_END_BYTES = 140_000  # glibc extends the heap by as much (M_TOP_PAD)
 _READ_BYTES = 1 << 16
 NO_REQUEST = 3  # the exit status of a page's process whose standard input ended
@@ -110,10 +111,10 @@ class Engine:
         """The status and the answer of a process that calls `run` and exits with its result."""
         reading, writing = os.pipe()
         if self._cpus:  # the process stays on this CPU, whose caches have its memory
-            os.sched_setaffinity(0, (_libc.sched_getcpu(),))
+            _run_on({_libc.sched_getcpu()})
         pid = _fork()
         if self._cpus and pid:
-            os.sched_setaffinity(0, self._cpus)
+            _run_on(self._cpus)
         if pid == 0:
             status = 1
             try:
@@ -125,7 +126,7 @@ class Engine:
                 os._exit(status)
         os.close(writing)
         if pid < 0:
-            raise OSError("the engine could not fork")
+            raise OSError("no further process or memory for the next page")
         answer = bytearray()
         while part := os.read(reading, _READ_BYTES):
             answer += part
@@ -160,6 +161,15 @@ def _cpus() -> set[int]:
     except OSError:
         return set()
     return cpus
+
+
+def _run_on(cpus: set[int]) -> None:
+    """Runs this process on these CPUs, or on all that its cpuset has by now if it has none of these any more."""
+    try:
+        os.sched_setaffinity(0, cpus)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, range(_CPUS_MAX))
 
 
 def _use_up_free_memory() -> None:
@@ -201,5 +211,9 @@ def main(make: Callable[[], _quickjs.Context] = template) -> None:
         os.nice(NICE)
     time.tzset()  # reads its file now, if TZ names one: a page's process cannot
     engine = Engine(make())
-    with contextlib.suppress(BrokenPipeError):  # the daemon has ended
+    try:
         engine.serve()
+    except BrokenPipeError:
+        pass  # the daemon has ended
+    except Exception as error:  # a traceback would need the files of the source
+        os.write(2, f"{type(error).__name__}: {error}".encode())

@@ -24,10 +24,13 @@ from daemon.trace.engine.trees import small_tree_of
 WAITING_MAX = 256  # pages that wait for an engine; further ones are unresolved at once
 START_AFTER_S = 3.0  # the start of the daemon itself has the CPU first
 PAGE_S_MAX = 3.0  # from the request to the outcome of a page, its wait included
+_LOOKS = 2  # see EngineProcess._answer
 
 log = structlog.get_logger("daemon.trace")
 
-_NO_ENGINE = PageOutcome("unresolved", why="no engine was free")
+_NO_ENGINE = PageOutcome("unresolved", why=f"no engine was free within {PAGE_S_MAX:g} s")
+_FAILED = PageOutcome("unresolved", why="the engine failed: see engine_failed in the log")
+_TOO_SLOW = PageOutcome("unresolved", why=f"the engine did not answer within {PAGE_S_MAX:g} s")
 
 
 @dataclass(eq=False, slots=True)
@@ -73,10 +76,12 @@ class Engines:
         try:
             self._send.send_nowait(page)
         except trio.WouldBlock:
-            return _NO_ENGINE
+            return PageOutcome("unresolved", why=f"{WAITING_MAX} pages wait for an engine")
         try:
-            with trio.move_on_after(PAGE_S_MAX):
-                await page.done.wait()
+            for _ in range(_LOOKS):
+                with trio.move_on_after(PAGE_S_MAX / _LOOKS):
+                    await page.done.wait()
+                    break
         finally:
             page.abandoned = True
         return page.outcome
@@ -101,24 +106,31 @@ class Engines:
 
     async def _serve(self) -> str:
         """Runs pages until the engine fails. Returns why it did."""
-        async with engine_process(self._module) as engine:
-            why, began = "the engine ended", 0
-            serving = trio.CancelScope()
-            self._nursery.start_soon(_cancel_at_end, engine, serving)
-            with serving:
-                try:
-                    self._announce(await engine.start())
-                    began, self._refused = 1, False
-                    self._ready += 1
-                    async for page in self._receive:
-                        if not page.abandoned:
-                            await _run(engine, page)
-                except EngineFault as fault:
-                    why = str(fault)
-            self._ready -= began
-            self._refused |= not began
-            last_words = await engine.last_words()
-            return f"{why}: {last_words}" if last_words else why
+        try:
+            async with engine_process(self._module) as engine:
+                return await self._serve_with(engine)
+        except EngineFault as fault:
+            self._refused = True
+            return str(fault)
+
+    async def _serve_with(self, engine: EngineProcess) -> str:
+        why, began = "the engine ended", 0
+        serving = trio.CancelScope()
+        self._nursery.start_soon(_cancel_at_end, engine, serving)
+        with serving:
+            try:
+                self._announce(await engine.start())
+                began, self._refused = 1, False
+                self._ready += 1
+                async for page in self._receive:
+                    if not page.abandoned:
+                        await _run(engine, page)
+            except EngineFault as fault:
+                why = str(fault)
+        self._ready -= began
+        self._refused |= not began
+        last_words = await engine.last_words()
+        return f"{why}: {last_words}" if last_words else why
 
     def _announce(self, sandbox: Sandbox) -> None:
         """Logs the sandbox of the first engine."""
@@ -152,8 +164,11 @@ async def _cancel_at_end(engine: EngineProcess, serving: trio.CancelScope) -> No
 
 
 async def _run(engine: EngineProcess, page: _Page) -> None:
-    page.outcome = PageOutcome("unresolved", why="the engine failed")
+    page.outcome = _TOO_SLOW
     try:
         page.outcome = await engine.run(page.request)
+    except BaseException:
+        page.outcome = _FAILED
+        raise
     finally:
         page.done.set()
