@@ -23,6 +23,7 @@ _FEATURES_OFF = (
     "SpareRendererForSitePerProcess",
     "Translate",
     "UseDnsHttpsSvcb",
+    "WebRtcHideLocalIpsWithMdns",  # joins a multicast group of the local network
     "site-per-process",
 )
 _SWITCHES = (
