@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import trio
 
@@ -23,6 +24,7 @@ from tests.fakes.origins import Reply, page, redirect, reply
 from tests.support.tracers import browser_running
 
 CANARY = "127.0.0.1:9999"
+ALL_HOSTS = "010000E0"  # 224.0.0.1, which the kernel joins
 IDLE_S = 3.0  # for what a browser does by itself
 SETUP = (
     "link set lo up",
@@ -40,6 +42,7 @@ MARKUP = "<!doctype html><title>x</title>" + "".join(
     for name in NAMES.split()
 )
 SCRIPT = """
+var candidates = [];
 for (const name of 'NAMES'.split(' ')) {
     const host = name.replace(/:9999$/, '');
     fetch('http://' + name + '/fetch', {mode: 'no-cors'}).catch(() => {});
@@ -52,6 +55,7 @@ for (const name of 'NAMES'.split(' ')) {
         {urls: 'stun:' + host + ':3478'},
         {urls: ['turn:' + host + ':3478?transport=udp', 'turn:' + host + ':3478?transport=tcp'],
          username: 'u', credential: 'c'}]});
+    peer.onicecandidate = (event) => event.candidate && candidates.push(event.candidate.candidate);
     peer.createDataChannel('x');
     peer.createOffer().then((offer) => peer.setLocalDescription(offer));
 }
@@ -83,6 +87,12 @@ def counters() -> dict[str, int]:
     return found
 
 
+def multicast_groups() -> list[str]:
+    """The multicast groups of IPv4 that programs have joined."""
+    rows = Path("/proc/net/igmp").read_text().splitlines()
+    return sorted({row.split()[0] for row in rows if row.startswith("\t")} - {ALL_HOSTS})
+
+
 async def main() -> None:
     for command in SETUP:
         subprocess.run(["ip", *command.split()], check=True)  # noqa: ASYNC221 - nothing else runs yet
@@ -106,6 +116,8 @@ async def main() -> None:
             async with browser.tab(f"http://127.0.0.1:{here.port}", wait_s=5) as tab:
                 await tab.call("Runtime.evaluate", expression=SCRIPT)
                 await trio.sleep(IDLE_S)
+                result = (await tab.call("Runtime.evaluate", expression="candidates.join()"))["result"]
+                groups = multicast_groups()
             now = counters()
             hosts = sorted({request.target.split("/")[2] for request in here.proxy.seen if "//" in request.target})
         nursery.cancel_scope.cancel()
@@ -118,6 +130,8 @@ async def main() -> None:
                 "reached": reached,
                 "ends": ends,
                 "hosts": hosts,
+                "candidates": result["value"],
+                "groups": groups,
             }
         )
     )

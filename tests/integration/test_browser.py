@@ -17,7 +17,8 @@ import trio.testing
 from daemon.providers.proxies import LeasedProxy, ProxyAddress
 from daemon.settings.live import LiveSettings
 from daemon.trace.browser import browser as browser_module
-from daemon.trace.browser import command, guard, visit
+from daemon.trace.browser import command, guard, resources, visit
+from daemon.trace.browser import tracing as tracing_module
 from daemon.trace.browser.browser import Browser
 from daemon.trace.browser.needs import PROBED_EACH, TRACES_MIN
 from daemon.trace.browser.tracing import browse
@@ -97,6 +98,7 @@ PAGES_ON_THE_REAL_CLOCK = {
     "a database": "const opened = indexedDB.open('x'); opened.onsuccess = go",
     "an idle page": "requestIdleCallback(go)",
     "a frame": "requestAnimationFrame(go)",
+    "a WebSocket": "new WebSocket('ws://b.example/socket').onerror = go",
 }
 
 
@@ -104,8 +106,53 @@ async def test_a_page_is_given_real_time_for_what_knows_no_other() -> None:
     async with tracing(tracer="browser") as (backend, _):
         for name, script in PAGES_ON_THE_REAL_CLOCK.items():
             first = says(f"<body><script>const go = () => {{ location = '{LANDING}' }}; {script}</script>")
+            replies: Replies = {
+                "ads.example/start": first,
+                "b.example/landed?cid=7": LANDED,
+                "b.example/socket": Reply((b"HTTP/1.1 404 No\r\n", b"Content-Length: 0\r\n\r\n"), pause_s=1),
+            }
+            async with net(replies) as here:
+                assert end_of(await traced(backend, here)) == LANDING, name
+
+
+async def test_a_page_that_requests_have_left_connects_a_websocket_through_the_leased_ip() -> None:
+    script = f"fetch('/where'); new WebSocket('ws://b.example/socket').onerror = () => {{ location = '{LANDING}' }}"
+    replies: Replies = {**ASKING, "ads.example/asks": says(f"<body><script>{script}</script>")}
+    async with net(replies) as here, tracing() as (backend, _):
+        assert end_of(await traced(backend, here)) == LANDING
+        assert "b.example/socket" in [f"{head.value('host')}{head.target}" for head in here.plain.requests]
+
+
+WHAT_PAGES_ASK_FOR = {
+    "an image": "const image = new Image(); image.onload = go; image.onerror = other; image.src = '/i'",
+    "a style": "document.head.innerHTML = '<link rel=stylesheet href=/s onload=go() onerror=other()>'",
+    "the right to notify": "Notification.requestPermission().then(go)",
+    "voices": "speechSynthesis.getVoices(); go()",
+}
+
+
+async def test_a_page_goes_on_as_if_all_that_it_asks_for_had_been_loaded() -> None:
+    both = f"var go = () => {{ location = '{LANDING}' }}, other = () => {{ location = 'http://b.example/blocked' }}"
+    async with tracing(tracer="browser") as (backend, _):
+        for name, script in WHAT_PAGES_ASK_FOR.items():
+            first = says(f"<head></head><body><script>{both}; {script}</script>")
             async with net({"ads.example/start": first, "b.example/landed?cid=7": LANDED}) as here:
                 assert end_of(await traced(backend, here)) == LANDING, name
+                assert len(here.plain.requests) == 2, "neither images nor styles are loaded"
+
+
+async def test_a_page_that_replaces_its_jump_after_a_redirect_of_it_has_one_hop() -> None:
+    script = f"fetch('/slow').then(() => {{ location = '{LANDING}' }}); location = '/redirects'"
+    replies: Replies = {
+        "ads.example/start": says(f"<body><script>{script}</script>"),
+        "ads.example/redirects": redirect("/never"),
+        "ads.example/never": SILENT,
+        "ads.example/slow": Reply((b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n"), pause_s=0.3),
+        "b.example/landed?cid=7": LANDED,
+    }
+    async with net(replies) as here, tracing(tracer="browser") as (backend, _):
+        result = await traced(backend, here)
+        assert (end_of(result), hops_of(result)) == (LANDING, [("script", "browser"), ("final", "browser")])
 
 
 PAGES_THAT_MISBEHAVE = {
@@ -158,6 +205,52 @@ async def test_a_page_that_never_settles_ends_in_a_verdict_and_the_next_trace_wo
                 assert len(result.hops) < 25, name
         async with net(dict(ASKING)) as here:
             assert end_of(await traced(backend, here)) == LANDING
+
+
+@pytest.mark.parametrize("second", [False, True])
+async def test_a_page_that_is_not_received_whole_is_unresolved(monkeypatch: pytest.MonkeyPatch, second: bool) -> None:
+    monkeypatch.setattr(tracing_module, "TRACE_BYTES_MAX", 1 << 20)
+    large = says("<body>" + "x" * (2 << 20) + f"<script>location = '{LANDING}'</script>")
+    first = says("<body><script>location = '/large'</script>") if second else large
+    replies: Replies = {"ads.example/start": first, "ads.example/large": large}
+    async with net(replies) as here, tracing(tracer="browser") as (backend, _):
+        result = await traced(backend, here)
+    assert (end_of(result), len(result.hops)) == ("http://ads.example/large" if second else START, 1 + second)
+    assert (result.hops[-1].kind, result.hops[-1].why) == ("script_unresolved", "the trace received more than 1 MB")
+
+
+async def test_a_page_that_sends_requests_for_ever_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "REQUESTS_MAX", 20)
+    replies = {**ASKING, "ads.example/start": says(f"<body><script>{ENDLESS['asks its server for ever']}</script>")}
+    async with net(replies) as here, tracing(tracer="browser") as (backend, _):
+        result = await traced(backend, here)
+        assert len(here.plain.requests) <= 21
+    assert [(hop.kind, hop.why) for hop in result.hops] == [
+        ("script_unresolved", "the page sent more than 20 requests")
+    ]
+
+
+async def test_a_page_that_floods_the_connection_to_the_browser_ends_its_own_trace_only() -> None:
+    flood = "fetch('/where', {method: 'POST', body: 'x'.repeat(2e7)})"
+    quiet = "fetch('/slow').then(() => { location = 'http://b.example/landed?cid=7' })"
+    replies: Replies = {
+        "ads.example/start": says(f"<body><script>{flood}</script>"),
+        "ads.example/quiet": says(f"<body><script>{quiet}</script>"),
+        "ads.example/slow": Reply((b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n"), pause_s=2),
+        "b.example/landed?cid=7": LANDED,
+    }
+    ends = {}
+    async with net(replies) as here, tracing(tracer="browser") as (backend, _):
+
+        async def note(url: str) -> None:
+            result = await traced(backend, here, url)
+            ends[url] = result.hops[0].kind, end_of(result)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(note, "http://ads.example/quiet")
+            await until(lambda: here.plain.requests)
+            nursery.start_soon(note, START)
+    assert ends == {START: ("script_unresolved", START), "http://ads.example/quiet": ("script", LANDING)}
 
 
 EATERS = {

@@ -24,6 +24,7 @@ def test_nothing_leaves_the_browser_but_through_the_leased_ip() -> None:
     assert ran.returncode == 0, ran.stderr
     out = json.loads(ran.stdout.splitlines()[-1])
     assert out["datagrams"] == 0, "neither names, nor QUIC, nor WebRTC"
+    assert (out["candidates"], out["groups"]) == ("", []), "WebRTC tells no address, and asks no neighbour for one"
     assert out["begun"] == out["accepted"], "no connection went anywhere else"
     assert out["reached"] == 0, "no page reaches this machine"
     assert out["ends"] == ["http://b.example/landed", "refused_address", "refused_address"]

@@ -107,6 +107,8 @@ class Browser:
         try:
             while process.is_running:
                 await trio.sleep(LOOK_S)
+                if not process.is_running:
+                    continue
                 if process.open_tabs:
                     used_s = trio.current_time()
                 elif process is not self._current or trio.current_time() - used_s > IDLE_S:

@@ -5,6 +5,7 @@ task runs `Connection.run`; any number of tasks send commands.
 """
 
 import math
+import re
 from typing import Any
 
 import msgspec
@@ -13,7 +14,8 @@ import trio
 from daemon.oneshot import OneShot
 
 READ_BYTES = 65_536
-MESSAGE_BYTES_MAX = 32 * 1024 * 1024  # of one message; a longer one ends the connection
+MESSAGE_BYTES_MAX = 8 * 1024 * 1024  # of one message; a longer one ends its tab
+TAIL_BYTES = 256  # of such a message, with the tab's session
 SEND_S = 5.0  # for one command; a browser that takes none for so long is given up
 EVENTS_MAX = 20_000  # of one tab that nobody has read yet; a tab with more is closed
 
@@ -46,6 +48,7 @@ class _Message(msgspec.Struct, frozen=True):
     sessionId: str | None = None  # noqa: N815 - the protocol's name
 
 
+_SESSION_AT_END = re.compile(rb'"sessionId":"([0-9A-F]+)"\}$')
 _DECODE = msgspec.json.Decoder(_Message).decode
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -67,7 +70,7 @@ class Connection:
 
     async def run(self) -> None:
         """Reads the messages until the browser ends. Raises nothing but trio.Cancelled."""
-        buffer = bytearray()
+        buffer, is_cut = bytearray(), False
         try:
             while data := await self._reads.receive_some(READ_BYTES):
                 buffer += data
@@ -75,9 +78,11 @@ class Connection:
                     *messages, rest = buffer.split(b"\0")
                     buffer = rest
                     for message in messages:
-                        self._handle(bytes(message))
+                        self._skip(bytes(message)) if is_cut else self._handle(bytes(message))
+                        is_cut = False
                 if len(buffer) > MESSAGE_BYTES_MAX:
-                    return
+                    del buffer[:-TAIL_BYTES]
+                    is_cut = True
         except (trio.BrokenResourceError, trio.ClosedResourceError, msgspec.DecodeError):
             return
         finally:
@@ -151,6 +156,13 @@ class Connection:
         if sending.cancelled_caught:
             self.close()
             raise BrowserGone("the browser reads no commands")
+
+    def _skip(self, tail: bytes) -> None:
+        """Ends the tab of a message that was too long."""
+        if (found := _SESSION_AT_END.search(tail)) is None:
+            self.close()
+        else:
+            self.forget(found[1].decode("ascii"))
 
     def _handle(self, data: bytes) -> None:
         message = _DECODE(data)

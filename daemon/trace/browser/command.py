@@ -23,6 +23,7 @@ _FEATURES_OFF = (
     "SpareRendererForSitePerProcess",
     "Translate",
     "UseDnsHttpsSvcb",
+    "WebRtcHideLocalIpsWithMdns",  # joins a multicast group of the local network
     "site-per-process",
 )
 _SWITCHES = (
@@ -40,12 +41,10 @@ _SWITCHES = (
     "--disable-domain-reliability",
     "--disable-extensions",
     "--disable-gpu",
-    "--disable-notifications",
     "--disable-quic",
     "--disable-remote-fonts",
     "--disable-site-isolation-trials",
     "--disable-software-rasterizer",
-    "--disable-speech-api",
     "--disable-sync",
     "--dns-prefetch-disable",
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",

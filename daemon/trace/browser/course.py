@@ -91,10 +91,9 @@ class Course:
         self._jumped = None
         return True
 
-    def land(self, why: str = "", url: str = "") -> None:
-        """The trace ends at the page that is shown. `why` it is not certain that the page stays. `url`: its own one."""
-        jump = Jump("script", url) if url and not why else None
-        self._left(Page(jump, tier="browser", why=why or None))
+    def land(self, why: str = "") -> None:
+        """The trace ends at the page that is shown. `why` it is not certain that the page stays."""
+        self._left(Page(tier="browser", why=why or None))
 
     def show(self, answer: HopAnswer) -> None:
         self._forwarder.proven = True
@@ -128,6 +127,19 @@ class Course:
             self.end = GaveUp(Verdict.LIMIT, "hops_max", "the browser follows no more than 20 redirects")
             return None
         return self.fail(Fault(*failure_of_error(error)))
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the trace has received as much as it may."""
+        return self._forwarder.is_exhausted
+
+    def out_of_bytes(self) -> None:
+        """The trace ends, because nothing more is received: pages may lack what would make them leave."""
+        if self.answer is None and not self.return_to_page():
+            message = f"the trace received more than {self._forwarder.bytes_max >> 20} MB"
+            self.end = GaveUp(Verdict.LIMIT, "bytes_max", message)
+        else:
+            self.land(f"the trace received more than {self._forwarder.bytes_max >> 20} MB")
 
     def late(self) -> None:
         """The trace ends, because the request or the whole trace takes too long."""

@@ -32,12 +32,14 @@ CONNECTIONS_MAX = 32  # of one tab at a time; a browser opens 6 per host
 RECEIVE_BUFFER_BYTES = 65_536  # the browser reads a page to its end, unlike the other tracer
 UNLIMITED = 1 << 62
 USER = "trace"
+LOGIN_HOST = "login.invalid"
+LOGIN_URL = f"http://{LOGIN_HOST}/"  # refused, but the browser has logged in then
 
 
 class Forwarder:
     """`meter` counts the bytes on the wire to the leased IP. `proven`: the IP has delivered an answer of a target.
 
-    `exhausted` is set once `bytes_max` were received; then nothing more is.
+    `is_exhausted` once more than `bytes_max` were received; then nothing more is.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Forwarder:
         self.proven = False
         self.only_tunnels = proxy.scheme == "socks5"
         self.forwards = False  # the proxy is known to forward plain http
-        self.exhausted = trio.Event()
+        self.is_exhausted = False
         self.password = secrets.token_urlsafe(18)
         self._fetcher = fetcher
         self._proxy = proxy
@@ -57,7 +59,7 @@ class Forwarder:
         self._ends_boot_s = min(ends_boot_s, read_boot_clock() + timeout_s)
         self._proxy_timeout_s = proxy_timeout_s
         self._allow_private = allow_private
-        self._bytes_max = bytes_max
+        self.bytes_max = bytes_max
         self._authorization = b"Basic " + base64.b64encode(f"{USER}:{self.password}".encode())
         self._places = trio.Semaphore(CONNECTIONS_MAX)
         self._scope = trio.CancelScope()  # of all connections
@@ -99,7 +101,7 @@ class Forwarder:
         return authorization is not None and hmac.compare_digest(authorization, self._authorization)
 
     def refuses(self, target: Target) -> bool:
-        return not self._allow_private and refused_host(target.host) is not None
+        return target.host == LOGIN_HOST or (not self._allow_private and refused_host(target.host) is not None)
 
     def note(self, target: Target, fault: Fault) -> None:
         self._faults[target.host, target.port] = fault
@@ -115,8 +117,8 @@ class Forwarder:
         return self._proxy.own_answer(answer.status, tuple(answer.headers)) is not None
 
     def check_bytes(self) -> None:
-        if self.meter.received > self._bytes_max:
-            self.exhausted.set()
+        if self.meter.received > self.bytes_max:
+            self.is_exhausted = True
             raise HopError(Failure.TIMEOUT)
 
     def proxy_headers(self) -> bytes:

@@ -7,7 +7,6 @@ from daemon.trace.walk.cookies import Cookie
 
 Params = dict[str, Any]
 
-BLOCKED = frozenset({"Image", "Media", "Font", "Stylesheet", "TextTrack", "Prefetch", "Ping", "Manifest"})
 KINDS: Mapping[str, str] = {
     "formSubmissionGet": "form",
     "formSubmissionPost": "form",

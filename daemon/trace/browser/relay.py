@@ -47,7 +47,7 @@ class LeasedIp(Protocol):
         """Whether a request has the trace's password."""
 
     def refuses(self, target: Target) -> bool:
-        """Whether the target is not public."""
+        """Whether nothing is sent to the target: it is not public."""
 
     async def open(self, target: Target, *, tunnel: bool) -> WireStream | Fault:
         """A connection to the IP, with a tunnel to `target` or without one."""

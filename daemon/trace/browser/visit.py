@@ -17,10 +17,11 @@ import trio
 
 from daemon.trace.browser.cdp import REFUSED, BrowserGone, Params
 from daemon.trace.browser.course import Course, follows
-from daemon.trace.browser.forwarder import USER
+from daemon.trace.browser.forwarder import LOGIN_URL, USER
 from daemon.trace.browser.net_errors import ABORTED
 from daemon.trace.browser.process import Tab
-from daemon.trace.browser.protocol_types import BLOCKED, KINDS, PATTERNS, cookie_of, header_of, raw_headers
+from daemon.trace.browser.protocol_types import KINDS, PATTERNS, cookie_of, header_of, raw_headers
+from daemon.trace.browser.resources import Resources
 from daemon.trace.page.html import Jump
 from daemon.trace.walk.hops import Fetch, GaveUp, Landed, LeftAt
 from daemon.trace.walk.steps import WEB_SCHEMES
@@ -29,7 +30,7 @@ from daemon.web.headers import RawHeaders, wire_url
 
 PAGE_S = 10.0
 MARGIN_MS = 250  # of the page's own time, for what is due at its end
-DWELL_S, WORKER_S = 0.3, 3.0  # of real time for a page, or one with a worker: frames and workers have no other
+DWELL_S, WORKER_S = 0.3, 3.0  # of real time for a page, or one with a worker or a WebSocket: they have no other
 TICK_S = 0.05  # of that time; as much of the page's own time passes then
 LEAVE_S = 1.0  # of real time for a navigation that the page has begun; one that a policy forbids never comes
 
@@ -51,7 +52,7 @@ class Visit:
         self._is_shown = self._is_loaded = False  # whether the course's page is
         self._how: tuple[str, str] = "", "script"  # where the page wants to go, and how
         self._is_leaving = False  # it has begun a navigation whose request has not paused yet
-        self._own_url = ""  # of the page, with the fragment that it has set
+        self._resources = Resources(tab, allow_private=course.walk.limits.allow_private)  # of the page that is shown
         self._dwells_until = self._page_ends_at = 0.0  # for the page that is shown
         self._is_lingering = False  # the page's time has passed; what real time brings is awaited until the deadline
         self._has_virtual_time = True
@@ -65,10 +66,10 @@ class Visit:
             "Network.loadingFailed": self._loading_failed,
             "Page.frameRequestedNavigation": self._leaving,
             "Page.frameNavigated": self._navigated,
-            "Page.navigatedWithinDocument": self._within_document,
             "Page.loadEventFired": self._loaded,
             "Emulation.virtualTimeBudgetExpired": self._settled,
             "Target.attachedToTarget": self._attached,
+            "Network.webSocketCreated": self._dwell,
             "Page.javascriptDialogOpening": self._dialog,
             "Inspector.targetCrashed": self._crashed,
             REFUSED: self._refused,
@@ -82,6 +83,8 @@ class Visit:
                     event = await self._tab.events.receive()
                 if event is None:
                     await self._out_of_time()
+                elif course.is_exhausted:
+                    course.out_of_bytes()
                 elif (handler := handlers.get(event.method)) is not None:
                     await handler(event.params)
         except (BrowserGone, trio.EndOfChannel):
@@ -112,7 +115,8 @@ class Visit:
             await tab.send("Network.setCookies", cookies=cookies)
         await tab.call("Fetch.enable", patterns=PATTERNS, handleAuthRequests=True)
         self._frame = (await tab.call("Page.getFrameTree"))["frameTree"]["frame"]["id"]
-        await self._navigate(fetch, walk.url if self._left is None else self._left.url)
+        # A WebSocket cannot log in to the forwarder. So the browser knows the login before a page is shown to it.
+        await self._navigate(fetch, walk.url if self._left is None else LOGIN_URL)
 
     async def _navigate(self, fetch: Fetch, url: str | None = None) -> None:
         """Has the tab request what the walk decided. `url`: with its fragment."""
@@ -125,7 +129,7 @@ class Visit:
 
     def _await_answer(self) -> None:
         self._is_shown = self._is_loaded = self._is_lingering = False
-        self._own_url = ""
+        self._resources = Resources(self._tab, allow_private=self._course.walk.limits.allow_private)
         self._deadline = min(trio.current_time() + self._hop_timeout_s, self._ends_at)
 
     # Requests for the main frame's document, and the heads of their answers
@@ -133,16 +137,26 @@ class Visit:
     async def _paused(self, params: Params) -> None:
         number = params["requestId"]
         if params["resourceType"] == "Document" and params["frameId"] == self._frame:
-            if "responseStatusCode" in params:
+            if self._left is not None and params["request"]["url"] == LOGIN_URL:
+                await self._logged_in(params, self._left)
+            elif "responseStatusCode" in params:
                 await self._answered(params)
             elif "responseErrorReason" in params:
                 await self._tab.send("Fetch.continueRequest", requestId=number)  # Network.loadingFailed says more
             else:
                 await self._requested(params)
-        elif params["resourceType"] in BLOCKED:
-            await self._tab.send("Fetch.failRequest", requestId=number, errorReason="BlockedByClient")
+        elif self._course.answer is not None and (why := self._resources.excess) is not None:
+            self._course.land(why)
         else:
-            await self._tab.send("Fetch.continueRequest", requestId=number)
+            await self._resources.paused(params)
+
+    async def _logged_in(self, params: Params, left: LeftAt) -> None:
+        """The request that logs in, or the forwarder's answer to it."""
+        if params.keys() & {"responseStatusCode", "responseErrorReason"}:
+            await self._tab.send("Fetch.failRequest", requestId=params["requestId"], errorReason="Aborted")
+            await self._navigate(left.fetch, left.url)
+        else:
+            await self._tab.send("Fetch.continueRequest", requestId=params["requestId"])
 
     async def _requested(self, params: Params) -> None:
         course, request, network_id = self._course, params["request"], params.get("networkId", "")
@@ -246,13 +260,8 @@ class Visit:
         if frame["id"] == self._frame and self._course.answer is not None and frame["url"].startswith("http"):
             self._is_shown = True
             self._dwells_until = trio.current_time() + DWELL_S
-            await (
-                self._run_time()
-            )  # not from the load on: an app's URL, or document.open, ends the loading of some pages
-
-    async def _within_document(self, params: Params) -> None:
-        if params["frameId"] == self._frame and params.get("navigationType", "fragment") == "fragment":
-            self._own_url = params["url"]
+            # Not from the load on: an app's URL, or document.open, ends the loading of some pages.
+            await self._run_time()
 
     async def _loaded(self, _: Params) -> None:
         if self._is_shown:
@@ -279,15 +288,15 @@ class Visit:
             self._is_lingering = True
             self._deadline = min(now + (LEAVE_S if self._is_leaving else TICK_S), self._ends_at)
         else:
-            self._land()
-
-    def _land(self) -> None:
-        is_same = self._own_url and wire_url(self._own_url) == self._course.url
-        self._course.land(url=self._own_url if is_same else "")
+            self._course.land()
 
     async def _attached(self, params: Params) -> None:
         if "worker" in params["targetInfo"]["type"]:
-            self._dwells_until = trio.current_time() + WORKER_S
+            await self._dwell(params)
+
+    async def _dwell(self, _: Params) -> None:
+        """The page awaits what comes in real time."""
+        self._dwells_until = trio.current_time() + WORKER_S
 
     async def _dialog(self, params: Params) -> None:
         """Nobody is there to agree to a question of the page."""
@@ -306,6 +315,6 @@ class Visit:
             self._deadline = self._page_ends_at
             await self._run_time(TICK_S * 1000)
         elif self._is_lingering or (self._is_loaded and not self._has_virtual_time):
-            self._land()
+            self._course.land()
         else:
             self._course.land(f"the page did not settle within {PAGE_S:g} s")

@@ -81,7 +81,7 @@ class Walk:
         self._tab = Tab()
         self._page_run: PageRun | None = None  # of the page whose scripts run
         self._tier: Tier = "markup"  # of the hops that are no pages
-        self._undo: tuple[URL | None, str, Fetch | None, str, _Request] | None = None  # of the last request
+        self._undo: tuple[URL | None, str, Fetch | None, str, int, set[_Request]] | None = None  # of the last jump
         self._referrer = first_referrer(identity.referrer)  # of the next request
         self._seen: set[_Request] = set()
         headers = [("User-Agent", header_text(identity.user_agent)), ("Accept", _ACCEPT)]
@@ -160,11 +160,10 @@ class Walk:
         return None if left is None else self.hops.pop()
 
     def undo(self) -> None:
-        """Takes the last jump back: the page has replaced it by another one before its answer came."""
+        """Takes a page's jump and its redirects back: the page has replaced the jump before its answer came."""
         assert self._undo is not None, "undo() without a jump"
-        self._current_url, self._href, self._fetch, self._fetched_before, request = self._undo
-        self._seen.discard(request)
-        self.hops.pop()
+        self._current_url, self._href, self._fetch, self._fetched_before, hops, self._seen = self._undo
+        del self.hops[hops:]
 
     def script_body(self, _: int, headers: tuple[tuple[bytes, bytes], ...]) -> ScriptBody | None:
         """The reader of an answer to a ScriptFetch."""
@@ -241,6 +240,7 @@ class Walk:
                 return Landed(href)
             if self._fetched_before == target or ("GET", target, b"", self._known_at(url)) in self._seen:
                 return self._landed(answer, page)
+        self._undo = self._current_url, self._href, self._fetch, self._fetched_before, len(self.hops), set(self._seen)
         self._record(answer, jump.kind, page)
         self._referrer = of_page(self._current(), answer.headers, page.referrer_policies)
         # Browsers follow a page's jumps for ever; a trace leaves a loop of pages when it comes back the first time.
@@ -279,7 +279,6 @@ class Walk:
             headers = (*headers, ("Cookie", cookies))
         if content_type:
             headers = (*headers, ("Content-Type", content_type))
-        self._undo = self._current_url, self._href, self._fetch, self._fetched_before, request
         self._fetched_before = "" if self._fetch is None else self._fetch.url
         self._current_url, self._href, self._fetch = url, href, Fetch(target, headers, method, body, content_type)
         return self._fetch
