@@ -124,7 +124,7 @@ async def test_a_page_that_requests_have_left_connects_a_websocket_through_the_l
 
 
 WHAT_PAGES_ASK_FOR = {
-    "an image": "const image = new Image(); image.onload = go; image.onerror = other; image.src = '/i'",
+    "an image": "const image = new Image(); image.onload = image.onerror = go; image.src = '/i'",
     "a style": "document.head.innerHTML = '<link rel=stylesheet href=/s onload=go() onerror=other()>'",
     "the right to notify": "Notification.requestPermission().then(go)",
     "voices": "speechSynthesis.getVoices(); go()",
