@@ -29,7 +29,7 @@ VERDICTS = {
     "credentials": "the provider refused the login",
     "provider": "the provider's fault",
     "target": "the target's fault",
-    "operator": "the offer's tracking URL is at fault",
+    "operator": "the offer, the settings or this machine is at fault",
     "limit": "a limit of tracepool",
 }
 

@@ -303,6 +303,26 @@ async def test_a_browser_that_is_killed_ends_the_trace_and_the_next_one_starts_a
         await until(lambda: len(browsers()) == 1)
 
 
+async def test_a_trace_does_not_wait_for_a_browser_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visit, "PAGE_S", 0.5)
+    async with tracing(tracer="browser") as (backend, _):
+        async with net({**ASKING, "ads.example/where": SILENT}) as here, trio.open_nursery() as nursery:
+
+            async def stop() -> None:
+                await until(lambda: "/where" in [request.target for request in here.plain.requests])
+                [guarded] = browsers()
+                for pid in descendants(guarded):
+                    os.kill(pid, signal.SIGSTOP)
+
+            nursery.start_soon(stop)
+            with trio.fail_after(4):
+                result = await traced(backend, here)
+            assert (end_of(result), result.hops[-1].kind) == ("http://ads.example/asks", "script_unresolved")
+            nursery.cancel_scope.cancel()
+        async with net(dict(ASKING)) as here:
+            assert end_of(await traced(backend, here)) == LANDING
+
+
 async def test_a_browser_is_replaced_after_its_traces_and_leaves_nothing() -> None:
     before = profiles()
     async with net(dict(ASKING)) as here:

@@ -5,7 +5,7 @@ it for IDLE_S, and with the daemon.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 import trio
@@ -65,8 +65,11 @@ class Browser:
             count = self._settings.browser_max
             raise BrowserBusy(f"{count} traces use the browser already (trace.browser_max)")
         try:
-            process = await self._process()
-            async with process.tab(proxy_server) as tab:
+            async with AsyncExitStack() as opened:
+                try:
+                    tab = await opened.enter_async_context((await self._process()).tab(proxy_server))
+                except BrowserGone:  # the process ended, or hung, before this trace used it
+                    tab = await opened.enter_async_context((await self._process()).tab(proxy_server))
                 yield tab
         finally:
             self._places.release()

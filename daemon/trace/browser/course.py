@@ -109,6 +109,9 @@ class Course:
 
     def fail(self, fault: Fault) -> None:
         """The trace ends, because the request has no answer."""
+        if self.is_exhausted:
+            self.out_of_bytes()
+            return
         if fault.refusal is not None and fault.status is not None:
             self.answered(replace(self.head(fault.status, fault.refusal), own=fault.own, tunnelled=False))
             return
@@ -135,11 +138,11 @@ class Course:
 
     def out_of_bytes(self) -> None:
         """The trace ends, because nothing more is received: pages may lack what would make them leave."""
+        why = f"the trace received more than {self._forwarder.bytes_max >> 20} MB"
         if self.answer is None and not self.return_to_page():
-            message = f"the trace received more than {self._forwarder.bytes_max >> 20} MB"
-            self.end = GaveUp(Verdict.LIMIT, "bytes_max", message)
+            self.end = GaveUp(Verdict.LIMIT, "bytes_max", why)
         else:
-            self.land(f"the trace received more than {self._forwarder.bytes_max >> 20} MB")
+            self.land(why)
 
     def late(self) -> None:
         """The trace ends, because the request or the whole trace takes too long."""

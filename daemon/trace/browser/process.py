@@ -17,8 +17,7 @@ from daemon.trace.browser.cdp import BrowserGone, CommandRefused, Connection, Pa
 from daemon.trace.browser.command import account, can_compile, command_line
 
 START_S = 15.0
-OPEN_S = 10.0
-CLOSE_S = 5.0  # for a tab to be closed, and for a process to be reaped
+OPEN_S = CLOSE_S = 5.0  # for a tab to be opened or closed, and for a process to be reaped
 
 log = structlog.get_logger("daemon.trace")
 
@@ -45,11 +44,12 @@ class Tab:
 
 
 class BrowserProcess:
-    """A browser that runs. `tabs`: opened so far, `open_tabs`: now."""
+    """A browser that runs. `tabs`: opened so far, `open_tabs`: now. Tabs are closed by tasks of `nursery`."""
 
-    def __init__(self, guarded: "subprocess.Popen[bytes]", connection: Connection) -> None:
+    def __init__(self, guarded: "subprocess.Popen[bytes]", connection: Connection, nursery: trio.Nursery) -> None:
         self._guard = guarded
         self._connection = connection
+        self._nursery = nursery
         self.tabs = self.open_tabs = 0
 
     @property
@@ -80,12 +80,18 @@ class BrowserProcess:
         except CommandRefused as refused:
             raise BrowserGone(str(refused)) from None
         finally:
-            self.open_tabs -= 1
-            with trio.move_on_after(CLOSE_S, shield=True) as closing, suppress(BrowserGone, CommandRefused):
-                if context is not None:
-                    await call("Target.disposeBrowserContext", browserContextId=context)
-            if closing.cancelled_caught:
-                self._connection.close()  # its tabs can no longer be closed one by one
+            if context is not None and self.is_running:
+                self._nursery.start_soon(self._close, context)
+            else:
+                self.open_tabs -= 1
+
+    async def _close(self, context: str) -> None:
+        """Closes a tab with its context. The trace does not wait for it: the browser may hang."""
+        with trio.move_on_after(CLOSE_S) as closing, suppress(BrowserGone, CommandRefused):
+            await self._connection.call("Target.disposeBrowserContext", browserContextId=context)
+        self.open_tabs -= 1
+        if closing.cancelled_caught:
+            self._connection.close()  # its tabs can no longer be closed one by one
 
     async def end(self) -> None:
         """Ends the browser with all its processes, and waits for that."""
@@ -103,7 +109,7 @@ async def started(program: str, user_agent: str, arguments: Sequence[str], nurse
         line = [*command_line(program, sandbox=sandbox, compiles=compiles, user_agent=user_agent), *arguments]
         began_s = trio.current_time()
         try:
-            process = _launched(line)
+            process = _launched(line, nursery)
         except OSError as error:  # no descriptor or process is left
             raise BrowserUnavailable(f"the browser's process could not be created: {error}") from None
         nursery.start_soon(process._connection.run)
@@ -129,7 +135,7 @@ async def started(program: str, user_agent: str, arguments: Sequence[str], nurse
     raise BrowserUnavailable(f"{program} does not start; see why: {program} --headless --no-sandbox --dump-dom about:")
 
 
-def _launched(line: Sequence[str]) -> BrowserProcess:
+def _launched(line: Sequence[str], nursery: trio.Nursery) -> BrowserProcess:
     browser_reads, writes = os.pipe()
     try:
         reads, browser_writes = os.pipe()
@@ -153,4 +159,4 @@ def _launched(line: Sequence[str]) -> BrowserProcess:
     finally:
         os.close(browser_reads)
         os.close(browser_writes)
-    return BrowserProcess(guarded, Connection(reads, writes))
+    return BrowserProcess(guarded, Connection(reads, writes), nursery)

@@ -83,7 +83,7 @@ class Visit:
                     event = await self._tab.events.receive()
                 if event is None:
                     await self._out_of_time()
-                elif course.is_exhausted:
+                elif course.is_exhausted and course.answer is not None:
                     course.out_of_bytes()
                 elif (handler := handlers.get(event.method)) is not None:
                     await handler(event.params)
