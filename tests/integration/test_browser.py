@@ -123,9 +123,15 @@ async def test_a_page_that_requests_have_left_connects_a_websocket_through_the_l
         assert "b.example/socket" in [f"{head.value('host')}{head.target}" for head in here.plain.requests]
 
 
+IMAGE = "const image = new Image(); image.onload = {}; image.onerror = {}; image.src = '{}'"
+STYLE = "document.head.innerHTML = '<link rel=stylesheet onload={}() onerror={}() href={}>'"
 WHAT_PAGES_ASK_FOR = {
-    "an image": "const image = new Image(); image.onload = image.onerror = go; image.src = '/i'",
-    "a style": "document.head.innerHTML = '<link rel=stylesheet href=/s onload=go() onerror=other()>'",
+    "an image": IMAGE.format("go", "other", "/image"),
+    "an image behind a redirect": IMAGE.format("go", "other", "/moved"),
+    "an image that does not exist": IMAGE.format("other", "go", "/none"),
+    "an image that is none": IMAGE.format("other", "go", "/empty"),
+    "a style": STYLE.format("go", "other", "/style"),
+    "a style that does not exist": STYLE.format("other", "go", "/none"),
     "the right to notify": "Notification.requestPermission().then(go)",
     "voices": "speechSynthesis.getVoices(); go()",
 }
@@ -136,9 +142,30 @@ async def test_a_page_goes_on_as_if_all_that_it_asks_for_had_been_loaded() -> No
     async with tracing(tracer="browser") as (backend, _):
         for name, script in WHAT_PAGES_ASK_FOR.items():
             first = says(f"<head></head><body><script>{both}; {script}</script>")
-            async with net({"ads.example/start": first, "b.example/landed?cid=7": LANDED}) as here:
+            replies: Replies = {
+                "ads.example/start": first,
+                "ads.example/image": head_of("image/png"),
+                "ads.example/moved": redirect("/image"),
+                "ads.example/empty": reply(204),
+                "ads.example/style": head_of("text/css"),
+                "b.example/landed?cid=7": LANDED,
+            }
+            async with net(replies) as here:
                 assert end_of(await traced(backend, here)) == LANDING, name
-                assert len(here.plain.requests) == 2, "neither images nor styles are loaded"
+                methods = [request.method for request in here.plain.requests]
+                assert methods == ["GET", *["HEAD"] * (len(methods) - 2), "GET"], "no image or style is loaded"
+
+
+async def test_a_few_images_of_a_page_are_asked_for() -> None:
+    images = "".join(f"<img src=/image{number}>" for number in range(50))
+    async with net({"ads.example/start": says(f"<body>{images}<script>0</script>")}) as here:
+        async with tracing(tracer="browser") as (backend, _):
+            assert end_of(await traced(backend, here)) == START
+        assert len(here.plain.requests) == 1 + resources.ASKED_MAX
+
+
+def head_of(kind: str) -> Reply:
+    return Reply((f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 5\r\n\r\n".encode(),), end="close")
 
 
 async def test_a_page_that_replaces_its_jump_after_a_redirect_of_it_has_one_hop() -> None:

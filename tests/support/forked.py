@@ -75,6 +75,7 @@ def _run(
     module: str, arguments: list[str], directory: str, environment: dict[str, str], output: str, errors: str
 ) -> NoReturn:
     os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where nohup has started the tests
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)

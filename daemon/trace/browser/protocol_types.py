@@ -17,7 +17,10 @@ KINDS: Mapping[str, str] = {
 
 PATTERNS = [
     {"urlPattern": "*", "requestStage": "Request"},
-    {"urlPattern": "*", "resourceType": "Document", "requestStage": "Response"},
+    *(
+        {"urlPattern": "*", "resourceType": resource, "requestStage": "Response"}
+        for resource in ("Document", "Image", "Stylesheet")
+    ),
 ]
 
 
