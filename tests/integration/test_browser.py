@@ -17,7 +17,7 @@ import trio.testing
 from daemon.providers.proxies import LeasedProxy, ProxyAddress
 from daemon.settings.live import LiveSettings
 from daemon.trace.browser import browser as browser_module
-from daemon.trace.browser import command, guard, resources, visit
+from daemon.trace.browser import command, guard, process, resources, visit
 from daemon.trace.browser import tracing as tracing_module
 from daemon.trace.browser.browser import Browser
 from daemon.trace.browser.needs import PROBED_EACH, TRACES_MIN
@@ -296,6 +296,9 @@ async def test_a_page_that_eats_memory_is_stopped_and_the_next_trace_works() -> 
             assert end_of(await traced(backend, here)) == LANDING
 
 
+SLOWLY = Reply((b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(LANDING), b"\r\n" + LANDING.encode()), pause_s=1.5)
+
+
 def browsers() -> list[int]:
     """The guards of this process's browsers."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -348,6 +351,28 @@ async def test_a_trace_does_not_wait_for_a_browser_that_hangs(monkeypatch: pytes
             nursery.cancel_scope.cancel()
         async with net(dict(ASKING)) as here:
             assert end_of(await traced(backend, here)) == LANDING
+
+
+async def test_a_browser_that_opens_no_tab_in_time_goes_on_with_its_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "OPEN_S", 2.0)
+    ends = []
+    async with net({**ASKING, "ads.example/where": SLOWLY}) as here, tracing(tracer="browser") as (backend, _):
+
+        async def note() -> None:
+            ends.append(end_of(await traced(backend, here)))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(note)
+            await until(lambda: "/where" in [request.target for request in here.plain.requests])
+            [slow] = browsers()
+            stopped = descendants(slow)
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            await note()
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        assert ends == [LANDING, LANDING]
+        await until(lambda: slow not in browsers() and len(browsers()) == 1)
 
 
 async def test_a_browser_is_replaced_after_its_traces_and_leaves_nothing() -> None:

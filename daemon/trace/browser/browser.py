@@ -1,7 +1,7 @@
 """The daemon's browser: one process, started when a trace first needs it, and replaced after so many traces.
 
 A process is ended when it has opened `trace.browser_traces_max` tabs and the last one is closed, when no trace has used
-it for IDLE_S, and with the daemon.
+it for IDLE_S, when it no longer opens or closes tabs in time and the last one has ended, and with the daemon.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -77,7 +77,7 @@ class Browser:
     async def _process(self) -> BrowserProcess:
         async with self._starting:
             current = self._current
-            if current is not None and current.is_running and current.tabs < self._settings.browser_traces_max:
+            if current is not None and current.is_usable and current.tabs < self._settings.browser_traces_max:
                 return current
             self._current = None
             if self._failure is not None and trio.current_time() < self._failure[0]:
@@ -114,7 +114,7 @@ class Browser:
                     continue
                 if process.open_tabs:
                     used_s = trio.current_time()
-                elif process is not self._current or trio.current_time() - used_s > IDLE_S:
+                elif not process.is_usable or process is not self._current or trio.current_time() - used_s > IDLE_S:
                     break
             else:
                 log.warning("browser_ended", effect="its traces end; the next one starts a new browser")

@@ -51,6 +51,12 @@ class BrowserProcess:
         self._connection = connection
         self._nursery = nursery
         self.tabs = self.open_tabs = 0
+        self._is_slow = False  # it hangs, or pages keep it busy; its traces may still end well
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a further tab may be opened."""
+        return self.is_running and not self._is_slow
 
     @property
     def is_running(self) -> bool:
@@ -75,7 +81,7 @@ class BrowserProcess:
             yield Tab(self._connection, session)
             self._connection.forget(session)
         except trio.TooSlowError:
-            self._connection.close()
+            self._is_slow = True
             raise BrowserGone(f"the browser opened no tab within {OPEN_S:g} s") from None
         except CommandRefused as refused:
             raise BrowserGone(str(refused)) from None
@@ -90,8 +96,7 @@ class BrowserProcess:
         with trio.move_on_after(CLOSE_S) as closing, suppress(BrowserGone, CommandRefused):
             await self._connection.call("Target.disposeBrowserContext", browserContextId=context)
         self.open_tabs -= 1
-        if closing.cancelled_caught:
-            self._connection.close()  # its tabs can no longer be closed one by one
+        self._is_slow = self._is_slow or closing.cancelled_caught
 
     async def end(self) -> None:
         """Ends the browser with all its processes, and waits for that."""
