@@ -368,7 +368,8 @@ async def test_a_browser_that_opens_no_tab_in_time_goes_on_with_its_traces(monke
             stopped = descendants(slow)
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
-            await note()
+            nursery.start_soon(note)
+            await until(lambda: len(browsers()) == 2)
             for pid in stopped:
                 os.kill(pid, signal.SIGCONT)
         assert ends == [LANDING, LANDING]

@@ -155,6 +155,7 @@ async def test_an_engine_that_does_not_answer_is_replaced(
 async def test_a_page_on_a_busy_machine_is_unresolved_and_its_engine_goes_on() -> None:
     async with engines() as pages:
         await pages.run(page("say"))
+        await until(lambda: len(processes()) == 2, "the next page's process is there")
         [engine, next_page] = processes()
         next_page.suspend()
         try:
