@@ -67,7 +67,7 @@ async def journal_written() -> AsyncIterator[JournalWriter]:
             yield writer
             nursery.cancel_scope.cancel()
     finally:
-        writer.close()
+        await writer.close()
 
 
 async def spool_opened(

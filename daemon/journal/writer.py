@@ -75,8 +75,10 @@ class JournalWriter:
         self._spool = spool
         self._commit()
 
-    def close(self) -> None:
-        """After `run` has ended."""
+    async def close(self) -> None:
+        """After `run` has ended. Waits for a commit that `attach` began since: closing the spool in it ends Python."""
+        with trio.CancelScope(shield=True):
+            await self._finish()
         if self._spool is not None:
             self._spool.close()
 

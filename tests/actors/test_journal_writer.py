@@ -1,6 +1,7 @@
 """The journal's writer with a disk that fails or is not there yet: entries stay in memory, up to a bound."""
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from daemon.journal.entries import encode
 from daemon.journal.spool import Spool
 from daemon.journal.spool_files import Remade
 from daemon.journal.writer import JournalWriter
+from daemon.journal_start import journal_written
 from tests.support.entries import hit, leased
 from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import until
@@ -122,3 +124,26 @@ async def test_a_stop_with_a_disk_that_still_fails_ends_and_counts_the_lost_entr
         async with running(disk) as writer:
             writer.record(hit(), hit())
     assert writer.dropped == 2
+
+
+async def test_a_spool_that_was_opened_during_the_stop_is_closed_after_its_commit() -> None:
+    class Slow(Disk):
+        done = closed = False
+
+        def append(self, entries: Sequence[tuple[str, str]], forget_seq: int = 0, applied_seq: int = 0) -> int:
+            time.sleep(0.1)
+            self.done = True
+            return 0
+
+        def close(self) -> None:
+            assert self.done
+            self.closed = True
+
+    disk = Slow()
+    with trio.CancelScope() as stop:
+        async with journal_written() as writer:
+            stop.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked()  # run has ended
+            writer.attach(cast(Spool, disk))
+    assert disk.closed
