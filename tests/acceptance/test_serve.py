@@ -7,6 +7,7 @@ import httpx
 import pytest
 import trio
 
+from daemon.database.indexes import wanted_indexes
 from tests.fakes.wire import free_port
 from tests.support.processes import as_toml, click, offer, psql, run_command, serving
 from tests.support.servers import Postgres
@@ -124,6 +125,8 @@ async def test_a_second_daemon_on_one_database_answers_beside_the_first(state_di
 async def test_maintenance_answers_though_rows_wait_for_a_refused_statement(state_dir: Path) -> None:
     async with serving(state_dir) as daemon:
         await offer(daemon, "sale", TRACKING_URL)
+        # A statement that locks a table and the build of an index of the table would wait for each other.
+        await daemon.logged("index_built", len(wanted_indexes()))
         await daemon.psql("alter table hits rename to elsewhere")
         assert (await click(daemon, "sale")).status == 302
         await daemon.logged("statement_refused")
