@@ -4,10 +4,9 @@ Requests for the main frame's document pause at two points. Before the request, 
 says whether the request may be sent. At the head of the response, the walk follows a redirect or ends the trace;
 otherwise the page is loaded. Other requests pause once, so that images, media, fonts and styles are not loaded.
 
-A page has settled when it has not left within `refresh_max_s` of its own time since it was shown. That time passes as
-fast as the page's work allows, and stands still while the page waits for the network (Emulation.setVirtualTimePolicy);
-in a browser without virtual time, it is real time. A page that has not settled within PAGE_S of real time gets the kind
-script_unresolved.
+A page has settled when it has not left within `refresh_max_s` of its own time (see page_time) since it was shown. That
+time stands still while the page waits for the network (Emulation.setVirtualTimePolicy). In a browser without virtual
+time, it is real time. A page that has not settled within PAGE_S of real time gets the kind script_unresolved.
 """
 
 import base64
@@ -19,6 +18,7 @@ from daemon.trace.browser.cdp import REFUSED, BrowserGone, Params
 from daemon.trace.browser.course import Course, follows
 from daemon.trace.browser.forwarder import LOGIN_URL, USER
 from daemon.trace.browser.net_errors import ABORTED
+from daemon.trace.browser.page_time import STEP_S, PageTime
 from daemon.trace.browser.process import Tab
 from daemon.trace.browser.protocol_types import KINDS, PATTERNS, cookie_of, header_of, raw_headers
 from daemon.trace.browser.resources import Resources
@@ -29,9 +29,6 @@ from daemon.web.app_links import web_page_of
 from daemon.web.headers import RawHeaders, wire_url
 
 PAGE_S = 10.0
-MARGIN_MS = 250  # of the page's own time, for what is due at its end
-DWELL_S, WORKER_S = 0.3, 3.0  # of real time for a page, or one with a worker or a WebSocket: they have no other
-TICK_S = 0.05  # of that time; as much of the page's own time passes then
 LEAVE_S = 1.0  # of real time for a navigation that the page has begun; one that a policy forbids never comes
 
 _FRAMING = frozenset({b"content-encoding", b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
@@ -53,8 +50,9 @@ class Visit:
         self._how: tuple[str, str] = "", "script"  # where the page wants to go, and how
         self._is_leaving = False  # it has begun a navigation whose request has not paused yet
         self._resources = Resources(tab, allow_private=course.walk.limits.allow_private)  # of the page that is shown
-        self._dwells_until = self._page_ends_at = 0.0  # for the page that is shown
-        self._is_lingering = False  # the page's time has passed; what real time brings is awaited until the deadline
+        self._time = PageTime(course.walk.limits.refresh_max_s)  # of the page that is shown
+        self._page_ends_at = self._step_ends_at = 0.0
+        self._is_lingering = False  # the page's time stands still until the deadline, for what real time brings
         self._has_virtual_time = True
         self._time_command = 0  # the number of the last command for it
 
@@ -67,9 +65,9 @@ class Visit:
             "Page.frameRequestedNavigation": self._leaving,
             "Page.frameNavigated": self._navigated,
             "Page.loadEventFired": self._loaded,
-            "Emulation.virtualTimeBudgetExpired": self._settled,
+            "Emulation.virtualTimeBudgetExpired": self._time_passed,
             "Target.attachedToTarget": self._attached,
-            "Network.webSocketCreated": self._dwell,
+            "Network.webSocketCreated": self._worker_begins,
             "Page.javascriptDialogOpening": self._dialog,
             "Inspector.targetCrashed": self._crashed,
             REFUSED: self._refused,
@@ -259,7 +257,7 @@ class Visit:
         frame = params["frame"]
         if frame["id"] == self._frame and self._course.answer is not None and frame["url"].startswith("http"):
             self._is_shown = True
-            self._dwells_until = trio.current_time() + DWELL_S
+            self._time.begin()
             # Not from the load on: an app's URL, or document.open, ends the loading of some pages.
             await self._run_time()
 
@@ -267,10 +265,10 @@ class Visit:
         if self._is_shown:
             self._is_loaded = True
 
-    async def _run_time(self, budget_ms: float | None = None) -> None:
-        """Lets the page's time pass, up to refresh_max_s; Emulation.virtualTimeBudgetExpired reports the end."""
-        if budget_ms is None:
-            budget_ms = self._course.walk.limits.refresh_max_s * 1000 + MARGIN_MS
+    async def _run_time(self) -> None:
+        """Lets a part of the page's time pass; Emulation.virtualTimeBudgetExpired reports its end."""
+        self._step_ends_at = trio.current_time() + STEP_S
+        budget_ms = self._time.step_ms(trio.current_time()) if self._is_shown else self._time.whole_ms
         policy = {"policy": "pauseIfNetworkFetchesPending", "budget": budget_ms}
         # The browser answers no command while a navigation of the tab waits for us.
         self._time_command = await self._tab.send("Emulation.setVirtualTimePolicy", **policy)
@@ -280,23 +278,21 @@ class Visit:
             self._has_virtual_time = False
             self._deadline = min(trio.current_time() + self._course.walk.limits.refresh_max_s, self._ends_at)
 
-    async def _settled(self, _: Params) -> None:
-        now = trio.current_time()
+    async def _time_passed(self, _: Params) -> None:
         if not self._is_shown or self._course.answer is None:
             await self._run_time()
-        elif self._is_leaving or now < self._dwells_until:
-            self._is_lingering = True
-            self._deadline = min(now + (LEAVE_S if self._is_leaving else TICK_S), self._ends_at)
         else:
-            self._course.land()
+            self._is_lingering = True
+            rests_until = trio.current_time() + LEAVE_S if self._is_leaving else self._step_ends_at
+            self._deadline = min(rests_until, self._ends_at)
 
     async def _attached(self, params: Params) -> None:
         if "worker" in params["targetInfo"]["type"]:
-            await self._dwell(params)
+            await self._worker_begins(params)
 
-    async def _dwell(self, _: Params) -> None:
+    async def _worker_begins(self, _: Params) -> None:
         """The page awaits what comes in real time."""
-        self._dwells_until = trio.current_time() + WORKER_S
+        self._time.begin_worker(trio.current_time())
 
     async def _dialog(self, params: Params) -> None:
         """Nobody is there to agree to a question of the page."""
@@ -310,11 +306,14 @@ class Visit:
     async def _out_of_time(self) -> None:
         if self._course.answer is None:
             self._course.late()
-        elif self._is_lingering and not self._is_leaving and trio.current_time() < self._dwells_until:
-            self._is_lingering = False
+        elif self._is_lingering:
+            self._is_lingering = self._is_leaving = False  # a navigation that has not come until now is forbidden
             self._deadline = self._page_ends_at
-            await self._run_time(TICK_S * 1000)
-        elif self._is_lingering or (self._is_loaded and not self._has_virtual_time):
+            if self._time.is_over(trio.current_time()):
+                self._course.land()
+            else:
+                await self._run_time()
+        elif self._is_loaded and not self._has_virtual_time:
             self._course.land()
         else:
             self._course.land(f"the page did not settle within {PAGE_S:g} s")
