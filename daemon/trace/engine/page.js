@@ -284,7 +284,7 @@ const page = bare({
   missed: "", missedToLeave: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
   event: undefined, referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
   observers: [], atLoad: [], ignoresWrites: 0, tasksRun: 0, loading: false, evalBlocked: false, title: null,
-  watchesNames: false, readsUnknown: false,
+  watchesNames: false, readsUnknown: false, scrolls: false,
 });
 
 const MUCH_TEXT = 600; // characters: so many are no jump page's
@@ -810,9 +810,9 @@ function loadMedia(record) {
 }
 function focuses(record) {
   if (attribute(record, "disabled") !== null || lower(attribute(record, "type") || "") === "hidden") return;
-  if (attribute(record, "autofocus") !== null && listens(record, "focus") && !page.focused) {
+  if (attribute(record, "autofocus") !== null && !page.focused) {
     page.focused = true;
-    occurs(record, "focus");
+    each(["focus", "focusin"], (type) => occurs(record, type));
   }
 }
 /** The base URL of the document (HTML 2.4.1): the first base element with an href counts. */
@@ -842,7 +842,18 @@ const SCRIPT_TYPE = /^(?:(?:text|application)\/(?:x-)?(?:java|ecma)script|text\/
 const LEAVING = new RegExp("location|submit|\\.click\\b|[\"'](?:click|href)[\"']|http-?equiv|eval|Function|atob|unescape|fromCharCode|" +
   "(?:document|\\bdoc|\\bd)\\.write|(?:window|self|top|parent)\\.open|(?:^|[^.\\w])open\\s*\\(|navigate|_0x|\\\\x[0-9a-f]{2}|!\\+\\[\\]", "i");
 
-const LEAVING_BY_MOUSE = new RegExp(LEAVING.source + "|clear(?:Timeout|Interval)", "i");
+const LEAVING_BY_EVENT = new RegExp(LEAVING.source + "|clear(?:Timeout|Interval)", "i");
+/** Whether a handler's text may leave or stop a jump, by itself or by a function of the window that it calls. */
+function mayLeave(text) {
+  const code = (one) => replaced(one, /\bfunction\b/g, () => "");
+  let found = test(LEAVING_BY_EVENT, code(text));
+  replaced(text, /(^|[^.\w$])([A-Za-z_$][\w$]*)\s*\(/g, (match) => {
+    const called = found ? undefined : (getOwnPropertyDescriptor(global, match[2]) || bare()).value;
+    if (typeof called === "function") found = test(LEAVING_BY_EVENT, code(functionText(called)));
+    return match[0];
+  });
+  return found;
+}
 
 function noteText(text) {
   if (page.texts === "" && test(LEAVING, text)) page.texts = "leaves";
@@ -1013,7 +1024,8 @@ function loadFrame(record) {
       else if (test(/\b(?:top|parent)\b|eval|atob|Function/, text)) runInFrame(isCode ? decodedCode(text) : text);
     });
   }
-  if (source === "" || isCode || test(/^about:/i, source)) fire(record, "load");
+  if (inner !== null) occurs(record, "load");
+  else if (source === "" || isCode || test(/^about:/i, source)) fire(record, "load");
   else {
     const url = parsedUrl(source, documentBase(), page.request.encoding);
     if (url !== null && url.origin === here().origin && sandbox === null) {
@@ -1316,7 +1328,7 @@ function handle(record, handler, event, state) {
 }
 function addListener(record, type, callback, options) {
   if (callback === null || callback === undefined) return;
-  awaitsMouse(record, type, callback);
+  awaitsEvent(record, type, callback);
   if (type === "unhandledrejection") awaits(type);
   const capture = typeof options === "object" && options !== null ? !!options.capture : !!options;
   const once = typeof options === "object" && options !== null && !!options.once;
@@ -1327,10 +1339,22 @@ function addListener(record, type, callback, options) {
     push(list, bare({ callback, capture, once, signal, removed: false }));
   }
 }
-/** A browser fires such events where the mouse already is on the page, without the visitor's doing. */
-function awaitsMouse(record, type, callback) {
-  if ((record === windowRecord || record === documentRecord) && test(/^(?:mouse|pointer)(?:move|over)$/, type) &&
-    typeof callback === "function" && test(LEAVING_BY_MOUSE, replaced(functionText(callback), /\bfunction\b/g, () => ""))) awaits("the event " + type);
+/* Events of which this world does not know whether they occur. */
+const OF_THE_MOUSE = /^(?:mouse|pointer)(?:move|over|enter)$/; // the mouse may be on the page already
+const OF_ANIMATIONS = /^(?:webkit)?(?:animation|transition)(?:start|run|iteration|end)$/i;
+const OF_SCROLLING = /^scroll(?:end)?$/; // by a script
+/** Notes that a page may leave by such an event. */
+function awaitsEvent(record, type, callback) {
+  const isOfPage = record === windowRecord || record === documentRecord || record === documentElement() || record === theBody();
+  if (typeof callback === "function" && (test(OF_ANIMATIONS, type) || (isOfPage && test(OF_THE_MOUSE, type)) ||
+    (page.scrolls && test(OF_SCROLLING, type))) && mayLeave(functionText(callback))) awaits("the event " + type);
+}
+function scrolls() {
+  page.scrolls = true;
+  each([windowRecord, documentRecord], (record) => each(["scroll", "scrollend"], (type) => {
+    awaitsEvent(record, type, handlerOf(record, type));
+    each(record.listeners[type] || [], (one) => awaitsEvent(record, type, one.callback));
+  }));
 }
 function removeListener(record, type, callback, capture) {
   const list = record.listeners[type] || [];
@@ -1367,7 +1391,7 @@ function compiled(record, type, text) {
 function setHandler(record, type, value) {
   const callback = typeof value === "function" ? value : null;
   if (type === "unhandledrejection" && callback) awaits(type);
-  if (callback) awaitsMouse(record, type, callback);
+  if (callback) awaitsEvent(record, type, callback);
   mine(record, "handlers")[type] = callback && bare({ callback });
 }
 /** The handlers that body and frameset set on the window (HTML 8.1.8.2). */
@@ -2243,8 +2267,8 @@ expose("Element", class Element extends global.Node {
   insertAdjacentHTML(place, text) { insertAt(own(this), place, fragment(toText(text), own(this).tag)); }
   insertAdjacentElement(place, element) { insertAt(own(this), place, [own(element)]); return element; }
   insertAdjacentText(place, text) { insertAt(own(this), place, [newText(toText(text))]); }
-  scrollIntoView() {}
-  scrollTo() {}
+  scrollIntoView() { scrolls(); }
+  scrollTo() { scrolls(); }
 });
 addParentMembers(prototypes.Element);
 /** Attributes that each element reflects as text. */
@@ -3525,7 +3549,7 @@ const functions = {
     parser.stopped = true;
     page.jump = null;
   },
-  focus() {}, blur() {}, close() {}, scroll() {}, scrollTo() {}, scrollBy() {}, moveTo() {}, resizeTo() {},
+  focus() {}, blur() {}, close() {}, scroll: scrolls, scrollTo: scrolls, scrollBy: scrolls, moveTo() {}, resizeTo() {},
   postMessage(data) {
     queue(0, () => {
       const event = newEvent("message", {}, prototypes.MessageEvent);
@@ -3939,6 +3963,8 @@ function outcome() {
     if (jump.skipped && late) return needs(found);
     const missed = jump.missed || (page.missed === "32 MB of memory" && page.missed) || (page.missed === "a second jump" && page.missed) || (late && jump.awaited);
     if (missed) return unresolved(found, missed);
+    const event = late && allowsInline(null, true) ? eventNotFired(OF_ANIMATIONS) : "";
+    if (event) return unresolved(found, "the event " + event);
     found.kind = "goes";
     found.how = jump.how;
     found.url = jump.url;
@@ -3954,7 +3980,7 @@ function outcome() {
   const showsMuch = page.request.unknown_stay && found.text_characters > MUCH_TEXT;
   const missed = (showsMuch ? page.missedToLeave : page.missed) || (page.request.unknown_stay ? "" : page.awaited);
   if (missed && page.texts) return unresolved(found, missed);
-  const event = page.request.unknown_stay || !allowsInline(null, true) ? "" : eventNotFired();
+  const event = page.request.unknown_stay || !allowsInline(null, true) ? "" : eventNotFired(/^/);
   return event ? unresolved(found, "the event " + event) : found;
 }
 /** Events that come by what a visitor does. */
@@ -3963,15 +3989,15 @@ const VISITORS_EVENTS = words("afterprint auxclick beforeinput beforeprint befor
   "keyup mousedown mouseenter mouseleave mousemove mouseout mouseover mouseup mousewheel offline online orientationchange pagehide paste " +
   "pointercancel pointerdown pointerenter pointerleave pointermove pointerout pointerover pointerup reset resize scroll scrollend search " +
   "select selectstart storage submit touchcancel touchend touchmove touchstart unload visibilitychange wheel");
-/** An event without a visitor that this world has not fired, and by whose handler the page may leave; or "". */
-function eventNotFired() {
+/** An event without a visitor, of these types, that this world has not fired, and by whose handler the page may leave; or "". */
+function eventNotFired(types) {
   let found = "";
   walk(documentRecord, (record) => record.type === ELEMENT && !contains(["body", "frameset"], record.tag) &&
     some(ownKeys(record.attributes), (name) => {
       const type = slice(name, 2);
-      if (!startsWith(name, "on") || hasOwn(record.handlers, type)) return false;
+      if (!startsWith(name, "on") || !test(types, type) || hasOwn(record.handlers, type)) return false;
       if (contains(VISITORS_EVENTS, type) && !(type === "focus" && attribute(record, "autofocus") !== null)) return false;
-      if (!test(LEAVING, record.attributes[name])) return false;
+      if (!mayLeave(record.attributes[name])) return false;
       found = type;
       return true;
     }));
