@@ -105,7 +105,7 @@ def count(daemon: Serving, event: str, name: str) -> int:
 
 
 async def test_two_processes_answer_one_port_and_sigterm_under_load_answers_every_click(state_dir: Path) -> None:
-    async with network_of(addresses(100)) as network, several(state_dir) as daemon:
+    async with network_of(addresses(250)) as network, several(state_dir) as daemon:
         await provide(daemon, network)
         assert (await run_command("status", "--config", str(state_dir / "settings.toml"))).returncode == 0
         async with under_load(daemon, "summer-sale", CLICKS_PER_S, at_least=40) as load:
@@ -137,7 +137,7 @@ async def test_each_scrape_has_the_metrics_of_all_processes(state_dir: Path) -> 
 
 
 async def test_a_killed_process_returns_with_its_ips_while_the_other_answers(state_dir: Path) -> None:
-    async with network_of(addresses(100)) as network, several(state_dir) as daemon:
+    async with network_of(addresses(250)) as network, several(state_dir) as daemon:
         await provide(daemon, network)
         async with under_load(daemon, "summer-sale", CLICKS_PER_S, at_least=20) as load:
             killed_s = time.monotonic()

@@ -49,7 +49,7 @@ async def ids_in(url: str, table: str) -> list[str]:
 
 
 async def test_sigterm_under_load_answers_every_click_in_flight_and_forgets_nothing(state_dir: Path) -> None:
-    async with network_of(addresses(100)) as network, serving(state_dir) as daemon:
+    async with network_of(addresses(250)) as network, serving(state_dir) as daemon:
         await provision(daemon, network, network.addresses)
         engines = await engines_running(daemon)
         await offer(daemon, "summer-sale", network.chain_url(hops=3, delay_ms=150, landing=LANDING))
