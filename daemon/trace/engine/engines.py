@@ -17,14 +17,13 @@ from msgspec.structs import replace
 
 from daemon.pauses import Pauses
 from daemon.settings.model import Settings
-from daemon.trace.engine.process import CHILD, EngineFault, EngineProcess, Sandbox, engine_process
+from daemon.trace.engine.process import CHILD, EngineFault, EngineProcess, Sandbox, engine_process, in_several_waits
 from daemon.trace.engine.records import PageOutcome, PageRequest
 from daemon.trace.engine.trees import small_tree_of
 
 WAITING_MAX = 256  # pages that wait for an engine; further ones are unresolved at once
 START_AFTER_S = 3.0  # the start of the daemon itself has the CPU first
 PAGE_S_MAX = 3.0  # from the request to the outcome of a page, its wait included
-_LOOKS = 2  # see EngineProcess._answer
 
 log = structlog.get_logger("daemon.trace")
 
@@ -78,10 +77,7 @@ class Engines:
         except trio.WouldBlock:
             return PageOutcome("unresolved", why=f"{WAITING_MAX} pages wait for an engine")
         try:
-            for _ in range(_LOOKS):
-                with trio.move_on_after(PAGE_S_MAX / _LOOKS):
-                    await page.done.wait()
-                    break
+            await in_several_waits(page.done.wait, PAGE_S_MAX)
         finally:
             page.abandoned = True
         return page.outcome

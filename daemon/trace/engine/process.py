@@ -3,10 +3,11 @@
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -18,7 +19,7 @@ from daemon.trace.engine.records import PageOutcome
 # A page has 50 ms of CPU, and an engine starts with 300 ms; this is for a busy machine.
 ANSWER_S_MAX = 10.0
 START_S_MAX = 15.0
-_LOOKS = 4
+_WAITS = 4
 _REAPS_MAX, _REAP_PAUSE_S = 100, 0.02
 
 # The engine has no variable of the daemon's environment, which may have secrets, except where its libraries are.
@@ -28,6 +29,7 @@ _ENVIRONMENT |= {"TZ": "UTC0", "LD_BIND_NOW": "1"}
 CHILD = "daemon.trace.engine.child"
 _PACKAGE = str(Path(daemon.__file__).parents[1])  # an editable installation may not have it in sys.path
 _START = "import sys, importlib; sys.path[:] = sys.argv[2:]; importlib.import_module(sys.argv[1]).main()"
+_T = TypeVar("_T")
 _READ_BYTES = 1 << 16
 _LAST_WORDS_CHARACTERS = 300
 
@@ -95,15 +97,10 @@ class EngineProcess:
         return ""
 
     async def _answer(self, what: str, limit_s: float) -> tuple[int, bytes]:
-        """The status of the page's process, and its answer.
-
-        A daemon that was stopped (SIGSTOP, Ctrl-Z) finds a time limit exceeded when it continues, although the answer
-        has arrived. So the limit consists of several waits, and a stop costs one of them.
-        """
-        for _ in range(_LOOKS):
-            with trio.move_on_after(limit_s / _LOOKS):
-                return await self._read_answer()
-        raise EngineFault(f"the engine did not {what} within {limit_s:g} s")
+        """The status of the page's process, and its answer."""
+        if (answer := await in_several_waits(self._read_answer, limit_s)) is None:
+            raise EngineFault(f"the engine did not {what} within {limit_s:g} s")
+        return answer
 
     async def _read_answer(self) -> tuple[int, bytes]:
         """Can be cancelled and called again."""
@@ -121,6 +118,18 @@ class EngineProcess:
             received += part
         self._received = received[end:]
         return status, bytes(received[ANSWER_HEAD.size : end])
+
+
+async def in_several_waits(awaited: Callable[[], Awaitable[_T]], limit_s: float) -> _T | None:
+    """What `awaited` returns, or None after `limit_s`. It can be cancelled and called again.
+
+    A daemon that was stopped (SIGSTOP, Ctrl-Z) finds a time limit exceeded when it continues, although the answer has
+    arrived. So the limit consists of several waits, and a stop costs one of them.
+    """
+    for _ in range(_WAITS):
+        with trio.move_on_after(limit_s / _WAITS):
+            return await awaited()
+    return None
 
 
 def outcome_of(status: int, answer: bytes) -> PageOutcome:
