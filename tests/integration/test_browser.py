@@ -123,6 +123,28 @@ async def test_a_page_that_requests_have_left_connects_a_websocket_through_the_l
         assert "b.example/socket" in [f"{head.value('host')}{head.target}" for head in here.plain.requests]
 
 
+WHAT_NEVER_ANSWERS = {
+    "a request": "fetch('/never')",
+    "a script": "const script = document.createElement('script'); script.src = '/never'; document.head.append(script)",
+    "an image": "new Image().src = '/never'",
+    "a frame": "document.body.append(Object.assign(document.createElement('iframe'), { src: '/never' }))",
+    "a worker": "new Worker(URL.createObjectURL(new Blob(['for (;;);'])))",
+}
+
+
+async def test_a_page_is_not_held_up_by_what_never_answers() -> None:
+    jump = f"setTimeout(() => {{ location = '{LANDING}' }}, 500)"
+    async with tracing(tracer="browser") as (backend, _):
+        for name, script in WHAT_NEVER_ANSWERS.items():
+            replies: Replies = {
+                "ads.example/start": says(f"<body><script>{jump}; {script}</script>"),
+                "ads.example/never": SILENT,
+                "b.example/landed?cid=7": LANDED,
+            }
+            async with net(replies) as here:
+                assert end_of(await traced(backend, here)) == LANDING, name
+
+
 IMAGE = "const image = new Image(); image.onload = {}; image.onerror = {}; image.src = '{}'"
 STYLE = "document.head.innerHTML = '<link rel=stylesheet onload={}() onerror={}() href={}>'"
 WHAT_PAGES_ASK_FOR = {
@@ -208,6 +230,15 @@ async def test_a_page_that_misbehaves_is_left_as_any_other() -> None:
             async with net(replies) as here:
                 result = await traced(backend, here)
                 assert (end_of(result), len(result.hops)) == (LANDING, 2), (name, result)
+
+
+async def test_a_page_that_jumps_to_a_host_which_only_the_browser_accepts_is_unresolved() -> None:
+    async with tracing(tracer="browser") as (backend, _):
+        for url in ("http://a b/", "http://a b/#x"):
+            async with net({"ads.example/start": says(f"<body><script>location = '{url}'</script>")}) as here:
+                result = await traced(backend, here)
+                assert (end_of(result), hops_of(result)) == (START, [("script_unresolved", "browser")])
+                assert "a%20b" in (result.hops[0].why or "")
 
 
 ENDLESS = {

@@ -19,7 +19,7 @@ from daemon.trace.walk.hops import REDIRECT_STATUSES, Fetch, GaveUp, HopAnswer, 
 from daemon.trace.walk.steps import Step, Walk
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 from daemon.trace.wire.connection import HTTP_PORT, HTTPS_PORT
-from daemon.web.headers import RawHeaders, location_in, parsed, wire_url
+from daemon.web.headers import RawHeaders, location_in, parsed, shown, wire_url
 
 REPLACED_MAX = 20  # jumps by which one page replaces its own earlier one
 
@@ -67,16 +67,18 @@ class Course:
     def jump(self, jump: Jump, cookies: str = "") -> Step:
         """The page that is shown leaves. `cookies`: the Cookie header of its request."""
         assert self.answer is not None, "no page is shown"
-        self._keep_cookies(parsed(jump.url), cookies, self.answer)
+        if (url := parsed(jump.url)) is None:  # the browser accepts names of hosts that are not valid
+            return self._left(Page(tier="browser", why=f"the page jumps to {shown(jump.url)}, which is no URL"))
+        self._keep_cookies(url, cookies, self.answer)
         jumped = self.answer, self.url, self._at, self._before
         step = self._left(Page(jump, tier="browser"))
         self._jumped, self.answer = jumped, None
         return step
 
-    def _keep_cookies(self, target: URL | None, sent: str, answer: HopAnswer) -> None:
+    def _keep_cookies(self, target: URL, sent: str, answer: HopAnswer) -> None:
         """Stores the cookies that scripts of the page have set, as far as the page's own host gets them."""
         jar, page = self.walk.jar, URL(self.url)
-        if target is not None and target.hostname == page.hostname:
+        if target.hostname == page.hostname:
             known = jar.header(target).split("; ")
             new = [f"{pair}; path=/" for pair in sent.split("; ") if pair and pair not in known]
             jar.keep_from_script(page, answer.headers, new)

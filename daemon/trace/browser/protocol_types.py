@@ -1,9 +1,12 @@
 """What the DevTools protocol calls headers, cookies, resources and navigations, from and to the walk's. Pure."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
+from daemon.trace.page.html import Jump
 from daemon.trace.walk.cookies import Cookie
+from daemon.web.headers import parsed, wire_url
 
 Params = dict[str, Any]
 
@@ -37,6 +40,16 @@ def _bytes(text: str) -> bytes:
 
 def header_of(name: bytes, value: bytes) -> Params:
     return {"name": name.decode("latin-1"), "value": value.decode("latin-1")}
+
+
+def jump_of(request: Params, wanted: str, how: str) -> tuple[Jump, str]:
+    """A page's jump by `request`, and its cookies. The page has begun a navigation to `wanted`, of the kind `how`."""
+    url = request["url"] + request.get("urlFragment", "")
+    body = b"".join(base64.b64decode(part.get("bytes", "")) for part in request.get("postDataEntries") or ())
+    headers = {name.lower(): value for name, value in request["headers"].items()}
+    is_wanted = parsed(wanted) is not None and wire_url(wanted) == request["url"]
+    jump = Jump(how if is_wanted else "script", url, request["method"], body, headers.get("content-type", ""))
+    return jump, headers.get("cookie", "")
 
 
 def cookie_of(cookie: Cookie) -> Params:

@@ -5,8 +5,8 @@ says whether the request may be sent. At the head of the response, the walk foll
 otherwise the page is loaded. Other requests pause once, so that images, media, fonts and styles are not loaded.
 
 A page has settled when it has not left within `refresh_max_s` of its own time (see page_time) since it was shown. That
-time stands still while the page waits for the network (Emulation.setVirtualTimePolicy). In a browser without virtual
-time, it is real time. A page that has not settled within PAGE_S of real time gets the kind script_unresolved.
+time stands still while the page waits for the network, for some time (Emulation.setVirtualTimePolicy). In a browser
+without virtual time, it is real time. A page that has not settled within PAGE_S gets the kind script_unresolved.
 """
 
 import base64
@@ -20,13 +20,13 @@ from daemon.trace.browser.forwarder import LOGIN_URL, USER
 from daemon.trace.browser.net_errors import ABORTED
 from daemon.trace.browser.page_time import STEP_S, PageTime
 from daemon.trace.browser.process import Tab
-from daemon.trace.browser.protocol_types import KINDS, PATTERNS, cookie_of, header_of, raw_headers
+from daemon.trace.browser.protocol_types import KINDS, PATTERNS, cookie_of, header_of, jump_of, raw_headers
 from daemon.trace.browser.resources import Resources
 from daemon.trace.page.html import Jump
 from daemon.trace.walk.hops import Fetch, GaveUp, Landed, LeftAt
 from daemon.trace.walk.steps import WEB_SCHEMES
 from daemon.web.app_links import web_page_of
-from daemon.web.headers import RawHeaders, wire_url
+from daemon.web.headers import RawHeaders
 
 PAGE_S = 10.0
 LEAVE_S = 1.0  # of real time for a navigation that the page has begun; one that a policy forbids never comes
@@ -162,7 +162,7 @@ class Visit:
         if replaces and not course.return_to_page():
             course.late()
         elif course.answer is not None:
-            self._jump(request)
+            course.jump(*jump_of(request, *self._how))
         elif request["url"] != course.url:
             course.redirected_by_browser(request["url"])
         self._network_id, self._is_leaving = network_id, False
@@ -178,16 +178,6 @@ class Visit:
         body = base64.b64encode(left.document.data).decode("ascii")
         answer = {"responseCode": left.status, "responseHeaders": headers, "body": body}
         await self._tab.send("Fetch.fulfillRequest", requestId=params["requestId"], **answer)
-
-    def _jump(self, request: Params) -> None:
-        """The page jumps by this request."""
-        url = request["url"] + request.get("urlFragment", "")
-        wanted, how = self._how
-        body = b"".join(base64.b64decode(part.get("bytes", "")) for part in request.get("postDataEntries") or ())
-        headers = {name.lower(): value for name, value in request["headers"].items()}
-        kind = how if wanted and wire_url(wanted) == request["url"] else "script"
-        jump = Jump(kind, url, request["method"], body, headers.get("content-type", ""))
-        self._course.jump(jump, headers.get("cookie", ""))
 
     async def _answered(self, params: Params) -> None:
         course, number = self._course, params["requestId"]
@@ -267,11 +257,20 @@ class Visit:
 
     async def _run_time(self) -> None:
         """Lets a part of the page's time pass; Emulation.virtualTimeBudgetExpired reports its end."""
-        self._step_ends_at = trio.current_time() + STEP_S
-        budget_ms = self._time.step_ms(trio.current_time()) if self._is_shown else self._time.whole_ms
+        now, budget_ms = trio.current_time(), self._time.whole_ms
+        self._step_ends_at = now + STEP_S
+        if self._is_shown:
+            budget_ms = self._time.step_ms(now)
+            self._deadline = min(now + self._time.patience_s, self._page_ends_at)
         policy = {"policy": "pauseIfNetworkFetchesPending", "budget": budget_ms}
         # The browser answers no command while a navigation of the tab waits for us.
         self._time_command = await self._tab.send("Emulation.setVirtualTimePolicy", **policy)
+
+    async def _pass_by(self) -> None:
+        """Lets time pass although the page waits for the network, or for a worker's first script."""
+        self._deadline = self._page_ends_at
+        budget = {} if (budget_ms := self._time.stall()) is None else {"budget": budget_ms}
+        await self._tab.send("Emulation.setVirtualTimePolicy", policy="advance", **budget)
 
     async def _refused(self, params: Params) -> None:
         if params["id"] == self._time_command:
@@ -313,6 +312,8 @@ class Visit:
                 self._course.land()
             else:
                 await self._run_time()
+        elif self._is_shown and self._has_virtual_time and trio.current_time() < self._page_ends_at:
+            await self._pass_by()
         elif self._is_loaded and not self._has_virtual_time:
             self._course.land()
         else:
