@@ -241,6 +241,31 @@ async def test_a_page_that_jumps_to_a_host_which_only_the_browser_accepts_is_unr
                 assert "a%20b" in (result.hops[0].why or "")
 
 
+async def test_a_page_whose_text_has_half_a_surrogate_pair_ends_no_other_trace() -> None:
+    ends: list[object] = []
+    jump = f"setTimeout(() => {{ location = '{LANDING}' }}, 500)"
+    replies: Replies = {
+        "ads.example/start": says(f"<body><script>{jump}; fetch('/slow').then(() => alert('\\ud800'))</script>"),
+        "ads.example/other": says(f"<body><script>fetch('/later').then(() => {{ location = '{LANDING}' }})</script>"),
+        "ads.example/slow": Reply((b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n"), pause_s=0.3),
+        "ads.example/later": Reply((b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n"), pause_s=0.9),
+        "b.example/landed?cid=7": LANDED,
+    }
+
+    async def trace(url: str, here: Net) -> None:
+        ends.append(end_of(await traced(backend, here, url)))
+
+    async with (
+        tracing(tracer="browser") as (backend, _),
+        net(replies) as one,
+        net(replies) as two,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(trace, START, one)
+        nursery.start_soon(trace, START.replace("start", "other"), two)
+    assert ends == [LANDING, LANDING]
+
+
 ENDLESS = {
     "loops": "for (;;);",
     "reloads itself": "location.reload()",
