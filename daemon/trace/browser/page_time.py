@@ -11,7 +11,7 @@ PATIENCE_S it passes as fast as real time, until a step ends by itself: some ans
 
 FIRST_MS = 150.0  # so long it passes as fast as real time
 WORKER_S = 3.0  # so long too, from the start of a worker or a WebSocket
-STEP_S = 0.025  # of real time for each step
+STEP_S = 0.025  # of real time after each step; a busy machine takes longer for the step, and for what real time brings
 GROWTH = 0.4  # a later step, as a share of the time that has passed
 PATIENCE_S = 1.0  # of real time for a step that the network holds up
 MARGIN_MS, END_MS = 250.0, 50.0  # after refresh_max_s, for what is due then; and, in short steps, for what follows
@@ -51,6 +51,11 @@ class PageTime:
         self._passed_ms -= self._step_ms - STEP_S * 1000
         self._step_ms = STEP_S * 1000
         return self._step_ms
+
+    @property
+    def rest_s(self) -> float:
+        """How long the page's time stands still after the current step."""
+        return 0.0 if self._is_stalled else STEP_S
 
     def is_over(self, now: float) -> bool:
         return self._passed_ms >= self.whole_ms + END_MS and now >= self._waits_until

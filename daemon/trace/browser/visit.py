@@ -18,7 +18,7 @@ from daemon.trace.browser.cdp import REFUSED, BrowserGone, Params
 from daemon.trace.browser.course import Course, follows
 from daemon.trace.browser.forwarder import LOGIN_URL, USER
 from daemon.trace.browser.net_errors import ABORTED
-from daemon.trace.browser.page_time import STEP_S, PageTime
+from daemon.trace.browser.page_time import PageTime
 from daemon.trace.browser.process import Tab
 from daemon.trace.browser.protocol_types import KINDS, PATTERNS, cookie_of, header_of, jump_of, raw_headers
 from daemon.trace.browser.resources import Resources
@@ -51,7 +51,7 @@ class Visit:
         self._is_leaving = False  # it has begun a navigation whose request has not paused yet
         self._resources = Resources(tab, allow_private=course.walk.limits.allow_private)  # of the page that is shown
         self._time = PageTime(course.walk.limits.refresh_max_s)  # of the page that is shown
-        self._page_ends_at = self._step_ends_at = 0.0
+        self._page_ends_at = 0.0
         self._is_lingering = False  # the page's time stands still until the deadline, for what real time brings
         self._has_virtual_time = True
         self._time_command = 0  # the number of the last command for it
@@ -258,7 +258,6 @@ class Visit:
     async def _run_time(self) -> None:
         """Lets a part of the page's time pass; Emulation.virtualTimeBudgetExpired reports its end."""
         now, budget_ms = trio.current_time(), self._time.whole_ms
-        self._step_ends_at = now + STEP_S
         if self._is_shown:
             budget_ms = self._time.step_ms(now)
             self._deadline = min(now + self._time.patience_s, self._page_ends_at)
@@ -282,8 +281,8 @@ class Visit:
             await self._run_time()
         else:
             self._is_lingering = True
-            rests_until = trio.current_time() + LEAVE_S if self._is_leaving else self._step_ends_at
-            self._deadline = min(rests_until, self._ends_at)
+            rest_s = LEAVE_S if self._is_leaving else self._time.rest_s
+            self._deadline = min(trio.current_time() + rest_s, self._ends_at)
 
     async def _attached(self, params: Params) -> None:
         if "worker" in params["targetInfo"]["type"]:
