@@ -204,6 +204,24 @@ async def test_a_page_that_replaces_its_jump_after_a_redirect_of_it_has_one_hop(
         assert (end_of(result), hops_of(result)) == (LANDING, [("script", "browser"), ("final", "browser")])
 
 
+async def test_a_trace_ends_at_a_jump_to_no_document_unless_the_page_jumps_again() -> None:
+    begins = "setTimeout(() => { location = '/moved' }, 300)"
+    again = f"setTimeout(() => {{ location = '{LANDING}' }}, 2000)"
+    async with tracing(tracer="browser") as (backend, _):
+        for no_document in (reply(204), reply(200, ("Content-Disposition", "attachment"), body=b"PK")):
+            for script, landing in {begins: "http://ads.example/file", f"{begins}; {again}": LANDING}.items():
+                replies: Replies = {
+                    "ads.example/start": says(f"<body><script>{script}</script>"),
+                    "ads.example/moved": redirect("/file"),
+                    "ads.example/file": no_document,
+                    "b.example/landed?cid=7": LANDED,
+                }
+                async with net(replies) as here:
+                    result = await traced(backend, here)
+                jumps = [("script", "browser"), ("http", "browser")] if landing != LANDING else [("script", "browser")]
+                assert (end_of(result), hops_of(result)) == (landing, [*jumps, ("final", "browser")]), no_document
+
+
 PAGES_THAT_MISBEHAVE = {
     "alerts": "alert(1); confirm(2); prompt(3)",
     "asks before it is left": "onbeforeunload = (event) => { event.preventDefault(); return 'stay' }",

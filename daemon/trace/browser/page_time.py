@@ -30,6 +30,10 @@ class PageTime:
         self._is_stalled = False
         self.patience_s = PATIENCE_S  # for the current step
 
+    def rewind(self) -> None:
+        """A navigation of the page came to nothing. Nobody knows what of the current step passed meanwhile."""
+        self._passed_ms = 0.0
+
     def begin_worker(self, now: float) -> None:
         self._waits_until = now + WORKER_S
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from daemon.trace.page.html import Jump
 from daemon.trace.walk.cookies import Cookie
-from daemon.web.headers import parsed, wire_url
+from daemon.web.headers import RawHeaders, parsed, wire_url
 
 Params = dict[str, Any]
 
@@ -27,6 +27,9 @@ PATTERNS = [
 ]
 
 
+_FRAMING = frozenset({b"content-encoding", b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
+
+
 def raw_headers(headers: list[Params]) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((_bytes(header["name"]), _bytes(header["value"])) for header in headers)
 
@@ -38,8 +41,14 @@ def _bytes(text: str) -> bytes:
         return text.encode()
 
 
-def header_of(name: bytes, value: bytes) -> Params:
-    return {"name": name.decode("latin-1"), "value": value.decode("latin-1")}
+def answer_of(status: int, headers: RawHeaders, data: bytes) -> Params:
+    """The parameters of Fetch.fulfillRequest for an answer with the decoded body `data`."""
+    named = [
+        {"name": name.decode("latin-1"), "value": value.decode("latin-1")}
+        for name, value in headers
+        if name.lower() not in _FRAMING
+    ]
+    return {"responseCode": status, "responseHeaders": named, "body": base64.b64encode(data).decode("ascii")}
 
 
 def jump_of(request: Params, wanted: str, how: str) -> tuple[Jump, str]:

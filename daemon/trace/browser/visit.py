@@ -9,7 +9,6 @@ time stands still while the page waits for the network, for some time (Emulation
 without virtual time, it is real time. A page that has not settled within PAGE_S gets the kind script_unresolved.
 """
 
-import base64
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -20,7 +19,7 @@ from daemon.trace.browser.forwarder import LOGIN_URL, USER
 from daemon.trace.browser.net_errors import ABORTED
 from daemon.trace.browser.page_time import PageTime
 from daemon.trace.browser.process import Tab
-from daemon.trace.browser.protocol_types import KINDS, PATTERNS, cookie_of, header_of, jump_of, raw_headers
+from daemon.trace.browser.protocol_types import KINDS, PATTERNS, answer_of, cookie_of, jump_of, raw_headers
 from daemon.trace.browser.resources import Resources
 from daemon.trace.page.html import Jump
 from daemon.trace.walk.hops import Fetch, GaveUp, Landed, LeftAt
@@ -30,8 +29,6 @@ from daemon.web.headers import RawHeaders
 
 PAGE_S = 10.0
 LEAVE_S = 1.0  # of real time for a navigation that the page has begun; one that a policy forbids never comes
-
-_FRAMING = frozenset({b"content-encoding", b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
 
 
 class Visit:
@@ -174,9 +171,7 @@ class Visit:
             await self._tab.send("Fetch.continueRequest", requestId=params["requestId"])
             return
         self._show(left.status, left.headers)
-        headers = [header_of(name, value) for name, value in left.headers if name.lower() not in _FRAMING]
-        body = base64.b64encode(left.document.data).decode("ascii")
-        answer = {"responseCode": left.status, "responseHeaders": headers, "body": body}
+        answer = answer_of(left.status, left.headers, left.document.data)
         await self._tab.send("Fetch.fulfillRequest", requestId=params["requestId"], **answer)
 
     async def _answered(self, params: Params) -> None:
@@ -187,6 +182,9 @@ class Visit:
                 return
             status, headers = params["responseStatusCode"], raw_headers(params.get("responseHeaders", ()))
             answer = course.head(status, headers)
+            if course.keeps_page(answer):
+                await self._tab.send("Fetch.failRequest", requestId=number, errorReason="Aborted")
+                return
             if answer.own is None and course.walk.body(status, headers) is not None:
                 self._show(status, headers)
             else:
@@ -214,9 +212,12 @@ class Visit:
             course.land()
         elif params["errorText"] != ABORTED:
             course.fail_by(params["errorText"])
-        elif course.return_to_page():  # the page has stopped its own navigation
+        elif course.return_to_page():  # the page has stopped its own navigation, or that was to no document
             self._is_shown = self._is_loaded = True
+            self._time.rewind()
             await self._run_time()
+        else:
+            course.late()
 
     async def _log_in(self, params: Params) -> None:
         """Logs in to the forwarder, and nowhere else."""
