@@ -381,6 +381,17 @@ def browsers() -> list[int]:
     ]
 
 
+def is_zygote(pid: int) -> bool:
+    return b"--type=zygote" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
 def descendants(pid: int) -> list[int]:
     try:
         children = list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
@@ -405,6 +416,27 @@ async def test_a_browser_that_is_killed_ends_the_trace_and_the_next_one_starts_a
         async with net(dict(ASKING)) as here:
             assert end_of(await traced(backend, here)) == LANDING
         await until(lambda: len(browsers()) == 1)
+
+
+async def test_a_browser_without_its_guard_ends() -> None:
+    async with tracing(tracer="browser") as (backend, _), net(dict(ASKING)) as here:
+        assert end_of(await traced(backend, here)) == LANDING
+        [guarded] = browsers()
+        pids = descendants(guarded)
+        os.kill(guarded, signal.SIGKILL)
+        await until(lambda: not [pid for pid in pids if is_alive(pid)])
+        assert end_of(await traced(backend, here)) == LANDING
+
+
+async def test_a_browser_that_can_start_no_process_for_a_tab_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "OPEN_S", 1.0)
+    async with tracing(tracer="browser") as (backend, _), net(dict(ASKING)) as here:
+        assert end_of(await traced(backend, here)) == LANDING
+        [guarded] = browsers()
+        for pid in filter(is_zygote, descendants(guarded)):
+            os.kill(pid, signal.SIGKILL)
+        with trio.fail_after(10):
+            assert end_of(await traced(backend, here)) == LANDING
 
 
 async def test_a_trace_does_not_wait_for_a_browser_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,6 @@ class Visit:
         self._password = password
         self._hop_timeout_s = hop_timeout_s
         self._ends_at = self._deadline = ends_at
-        self._frame = ""  # the main one
         self._network_id = ""  # of the document's request
         self._left: LeftAt | None = None  # a page that need not be requested
         self._is_shown = self._is_loaded = False  # whether the course's page is
@@ -109,7 +108,6 @@ class Visit:
         if cookies := [cookie_of(cookie) for cookie in walk.jar.cookies()]:
             await tab.send("Network.setCookies", cookies=cookies)
         await tab.call("Fetch.enable", patterns=PATTERNS, handleAuthRequests=True)
-        self._frame = (await tab.call("Page.getFrameTree"))["frameTree"]["frame"]["id"]
         # A WebSocket cannot log in to the forwarder. So the browser knows the login before a page is shown to it.
         await self._navigate(fetch, walk.url if self._left is None else LOGIN_URL)
 
@@ -131,7 +129,7 @@ class Visit:
 
     async def _paused(self, params: Params) -> None:
         number = params["requestId"]
-        if params["resourceType"] == "Document" and params["frameId"] == self._frame:
+        if params["resourceType"] == "Document" and params["frameId"] == self._tab.frame:
             if self._left is not None and params["request"]["url"] == LOGIN_URL:
                 await self._logged_in(params, self._left)
             elif "responseStatusCode" in params:
@@ -230,7 +228,7 @@ class Visit:
 
     async def _leaving(self, params: Params) -> None:
         """The page has begun a navigation. One to an app is no request; where it leads is known before."""
-        if params["frameId"] != self._frame or params.get("disposition") != "currentTab":
+        if params["frameId"] != self._tab.frame or params.get("disposition") != "currentTab":
             return
         url, course = params["url"], self._course
         scheme = url.partition(":")[0].lower()
@@ -246,7 +244,7 @@ class Visit:
 
     async def _navigated(self, params: Params) -> None:
         frame = params["frame"]
-        if frame["id"] == self._frame and self._course.answer is not None and frame["url"].startswith("http"):
+        if frame["id"] == self._tab.frame and self._course.answer is not None and frame["url"].startswith("http"):
             self._is_shown = True
             self._time.begin()
             # Not from the load on: an app's URL, or document.open, ends the loading of some pages.
