@@ -222,6 +222,17 @@ async def test_a_trace_ends_at_a_jump_to_no_document_unless_the_page_jumps_again
                 assert (end_of(result), hops_of(result)) == (landing, [*jumps, ("final", "browser")]), no_document
 
 
+async def test_scripts_of_an_xml_document_run() -> None:
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg'><script>location = '{LANDING}'</script></svg>"
+    async with tracing(tracer="browser") as (backend, _):
+        for kind in ("image/svg+xml", "text/xml"):
+            async with net({"ads.example/start": says(svg, kind=kind), "b.example/landed?cid=7": LANDED}) as here:
+                assert end_of(await traced(backend, here)) == LANDING, kind
+        async with net({"ads.example/start": says("<a/>", kind="text/xml")}) as here:
+            result = await traced(backend, here)
+            assert (end_of(result), hops_of(result)) == (START, [("final", "browser")])
+
+
 PAGES_THAT_MISBEHAVE = {
     "alerts": "alert(1); confirm(2); prompt(3)",
     "asks before it is left": "onbeforeunload = (event) => { event.preventDefault(); return 'stay' }",

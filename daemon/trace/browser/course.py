@@ -15,7 +15,7 @@ from daemon.providers.proxies import ProxyAddress
 from daemon.trace.browser.forwarder import Forwarder
 from daemon.trace.browser.net_errors import TOO_MANY_REDIRECTS, failure_of_error
 from daemon.trace.browser.relay import Fault
-from daemon.trace.page.content_types import content_type_of, is_attachment
+from daemon.trace.page.content_types import content_type_of, is_attachment, is_xml
 from daemon.trace.page.html import Jump, Page
 from daemon.trace.walk.hops import REDIRECT_STATUSES, Fetch, GaveUp, HopAnswer, HopFailure, Landed, LeftAt
 from daemon.trace.walk.steps import Step, Walk
@@ -83,6 +83,13 @@ class Course:
         self._jumped, self.answer = jumped, None
         self._jump, self._answers, self._ending = (jump, cookies), (), None
         return step
+
+    def is_page(self, answer: HopAnswer) -> bool:
+        """Whether the answer has a page that may leave."""
+        if answer.own is not None:
+            return False
+        is_xml_page = HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES and is_xml(answer.headers)
+        return self.walk.body(answer.status, answer.headers) is not None or is_xml_page
 
     def keeps_page(self, answer: HopAnswer) -> bool:
         """Whether the page that has jumped stays in the tab after this answer, and may jump again."""

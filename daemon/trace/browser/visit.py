@@ -183,7 +183,7 @@ class Visit:
             if course.keeps_page(answer):
                 await self._tab.send("Fetch.failRequest", requestId=number, errorReason="Aborted")
                 return
-            if answer.own is None and course.walk.body(status, headers) is not None:
+            if course.is_page(answer):
                 self._show(status, headers)
             else:
                 base, step = course.url, course.answered(answer)
