@@ -233,6 +233,13 @@ async def test_scripts_of_an_xml_document_run() -> None:
             assert (end_of(result), hops_of(result)) == (START, [("final", "browser")])
 
 
+async def test_a_page_that_goes_back_to_where_nothing_was_has_settled() -> None:
+    replies: Replies = {"ads.example/start": says("<body><script>history.back()</script>")}
+    async with net(replies) as here, tracing(tracer="browser") as (backend, _):
+        result = await traced(backend, here)
+        assert (end_of(result), hops_of(result)) == (START, [("final", "browser")])
+
+
 PAGES_THAT_MISBEHAVE = {
     "alerts": "alert(1); confirm(2); prompt(3)",
     "asks before it is left": "onbeforeunload = (event) => { event.preventDefault(); return 'stay' }",

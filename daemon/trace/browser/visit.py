@@ -128,14 +128,13 @@ class Visit:
     # Requests for the main frame's document, and the heads of their answers
 
     async def _paused(self, params: Params) -> None:
-        number = params["requestId"]
         if params["resourceType"] == "Document" and params["frameId"] == self._tab.frame:
             if self._left is not None and params["request"]["url"] == LOGIN_URL:
                 await self._logged_in(params, self._left)
             elif "responseStatusCode" in params:
                 await self._answered(params)
             elif "responseErrorReason" in params:
-                await self._tab.send("Fetch.continueRequest", requestId=number)  # Network.loadingFailed says more
+                await self._tab.send("Fetch.continueRequest", requestId=params["requestId"])  # see _loading_failed
             else:
                 await self._requested(params)
         elif self._course.answer is not None and (why := self._resources.excess) is not None:
@@ -243,12 +242,15 @@ class Visit:
                 await self._navigate(step)
 
     async def _navigated(self, params: Params) -> None:
-        frame = params["frame"]
-        if frame["id"] == self._tab.frame and self._course.answer is not None and frame["url"].startswith("http"):
+        frame, course = params["frame"], self._course
+        is_of_page = frame["id"] == self._tab.frame and course.answer is not None
+        if is_of_page and frame["url"].startswith("http"):
             self._is_shown = True
             self._time.begin()
             # Not from the load on: an app's URL, or document.open, ends the loading of some pages.
             await self._run_time()
+        elif is_of_page and self._is_shown and frame["url"] == "about:blank":
+            course.land()  # by history.back(): nothing is left of the page
 
     async def _loaded(self, _: Params) -> None:
         if self._is_shown:
