@@ -123,6 +123,28 @@ async def test_a_page_that_requests_have_left_connects_a_websocket_through_the_l
         assert "b.example/socket" in [f"{head.value('host')}{head.target}" for head in here.plain.requests]
 
 
+WHAT_NEVER_ANSWERS = {
+    "a request": "fetch('/never')",
+    "a script": "const script = document.createElement('script'); script.src = '/never'; document.head.append(script)",
+    "an image": "new Image().src = '/never'",
+    "a frame": "document.body.append(Object.assign(document.createElement('iframe'), { src: '/never' }))",
+    "a worker": "new Worker(URL.createObjectURL(new Blob(['for (;;);'])))",
+}
+
+
+async def test_a_page_is_not_held_up_by_what_never_answers() -> None:
+    jump = f"setTimeout(() => {{ location = '{LANDING}' }}, 500)"
+    async with tracing(tracer="browser") as (backend, _):
+        for name, script in WHAT_NEVER_ANSWERS.items():
+            replies: Replies = {
+                "ads.example/start": says(f"<body><script>{jump}; {script}</script>"),
+                "ads.example/never": SILENT,
+                "b.example/landed?cid=7": LANDED,
+            }
+            async with net(replies) as here:
+                assert end_of(await traced(backend, here)) == LANDING, name
+
+
 IMAGE = "const image = new Image(); image.onload = {}; image.onerror = {}; image.src = '{}'"
 STYLE = "document.head.innerHTML = '<link rel=stylesheet onload={}() onerror={}() href={}>'"
 WHAT_PAGES_ASK_FOR = {
@@ -182,6 +204,42 @@ async def test_a_page_that_replaces_its_jump_after_a_redirect_of_it_has_one_hop(
         assert (end_of(result), hops_of(result)) == (LANDING, [("script", "browser"), ("final", "browser")])
 
 
+async def test_a_trace_ends_at_a_jump_to_no_document_unless_the_page_jumps_again() -> None:
+    begins = "setTimeout(() => { location = '/moved' }, 300)"
+    again = f"setTimeout(() => {{ location = '{LANDING}' }}, 2000)"
+    async with tracing(tracer="browser") as (backend, _):
+        for no_document in (reply(204), reply(200, ("Content-Disposition", "attachment"), body=b"PK")):
+            for script, landing in {begins: "http://ads.example/file", f"{begins}; {again}": LANDING}.items():
+                replies: Replies = {
+                    "ads.example/start": says(f"<body><script>{script}</script>"),
+                    "ads.example/moved": redirect("/file"),
+                    "ads.example/file": no_document,
+                    "b.example/landed?cid=7": LANDED,
+                }
+                async with net(replies) as here:
+                    result = await traced(backend, here)
+                jumps = [("script", "browser"), ("http", "browser")] if landing != LANDING else [("script", "browser")]
+                assert (end_of(result), hops_of(result)) == (landing, [*jumps, ("final", "browser")]), no_document
+
+
+async def test_scripts_of_an_xml_document_run() -> None:
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg'><script>location = '{LANDING}'</script></svg>"
+    async with tracing(tracer="browser") as (backend, _):
+        for kind in ("image/svg+xml", "text/xml"):
+            async with net({"ads.example/start": says(svg, kind=kind), "b.example/landed?cid=7": LANDED}) as here:
+                assert end_of(await traced(backend, here)) == LANDING, kind
+        async with net({"ads.example/start": says("<a/>", kind="text/xml")}) as here:
+            result = await traced(backend, here)
+            assert (end_of(result), hops_of(result)) == (START, [("final", "browser")])
+
+
+async def test_a_page_that_goes_back_to_where_nothing_was_has_settled() -> None:
+    replies: Replies = {"ads.example/start": says("<body><script>history.back()</script>")}
+    async with net(replies) as here, tracing(tracer="browser") as (backend, _):
+        result = await traced(backend, here)
+        assert (end_of(result), hops_of(result)) == (START, [("final", "browser")])
+
+
 PAGES_THAT_MISBEHAVE = {
     "alerts": "alert(1); confirm(2); prompt(3)",
     "asks before it is left": "onbeforeunload = (event) => { event.preventDefault(); return 'stay' }",
@@ -208,6 +266,40 @@ async def test_a_page_that_misbehaves_is_left_as_any_other() -> None:
             async with net(replies) as here:
                 result = await traced(backend, here)
                 assert (end_of(result), len(result.hops)) == (LANDING, 2), (name, result)
+
+
+async def test_a_page_that_jumps_to_a_host_which_only_the_browser_accepts_is_unresolved() -> None:
+    async with tracing(tracer="browser") as (backend, _):
+        for url in ("http://a b/", "http://a b/#x"):
+            async with net({"ads.example/start": says(f"<body><script>location = '{url}'</script>")}) as here:
+                result = await traced(backend, here)
+                assert (end_of(result), hops_of(result)) == (START, [("script_unresolved", "browser")])
+                assert "a%20b" in (result.hops[0].why or "")
+
+
+async def test_a_page_whose_text_has_half_a_surrogate_pair_ends_no_other_trace() -> None:
+    ends: list[object] = []
+    jump = f"setTimeout(() => {{ location = '{LANDING}' }}, 500)"
+    replies: Replies = {
+        "ads.example/start": says(f"<body><script>{jump}; fetch('/slow').then(() => alert('\\ud800'))</script>"),
+        "ads.example/other": says(f"<body><script>fetch('/later').then(() => {{ location = '{LANDING}' }})</script>"),
+        "ads.example/slow": Reply((b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n"), pause_s=0.3),
+        "ads.example/later": Reply((b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n"), pause_s=0.9),
+        "b.example/landed?cid=7": LANDED,
+    }
+
+    async def trace(url: str, here: Net) -> None:
+        ends.append(end_of(await traced(backend, here, url)))
+
+    async with (
+        tracing(tracer="browser") as (backend, _),
+        net(replies) as one,
+        net(replies) as two,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(trace, START, one)
+        nursery.start_soon(trace, START.replace("start", "other"), two)
+    assert ends == [LANDING, LANDING]
 
 
 ENDLESS = {
@@ -307,6 +399,17 @@ def browsers() -> list[int]:
     ]
 
 
+def is_zygote(pid: int) -> bool:
+    return b"--type=zygote" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
 def descendants(pid: int) -> list[int]:
     try:
         children = list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
@@ -331,6 +434,27 @@ async def test_a_browser_that_is_killed_ends_the_trace_and_the_next_one_starts_a
         async with net(dict(ASKING)) as here:
             assert end_of(await traced(backend, here)) == LANDING
         await until(lambda: len(browsers()) == 1)
+
+
+async def test_a_browser_without_its_guard_ends() -> None:
+    async with tracing(tracer="browser") as (backend, _), net(dict(ASKING)) as here:
+        assert end_of(await traced(backend, here)) == LANDING
+        [guarded] = browsers()
+        pids = descendants(guarded)
+        os.kill(guarded, signal.SIGKILL)
+        await until(lambda: not [pid for pid in pids if is_alive(pid)])
+        assert end_of(await traced(backend, here)) == LANDING
+
+
+async def test_a_browser_that_can_start_no_process_for_a_tab_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "OPEN_S", 1.0)
+    async with tracing(tracer="browser") as (backend, _), net(dict(ASKING)) as here:
+        assert end_of(await traced(backend, here)) == LANDING
+        [guarded] = browsers()
+        for pid in filter(is_zygote, descendants(guarded)):
+            os.kill(pid, signal.SIGKILL)
+        with trio.fail_after(10):
+            assert end_of(await traced(backend, here)) == LANDING
 
 
 async def test_a_trace_does_not_wait_for_a_browser_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from itertools import takewhile
 
-from daemon.trace.browser.page_time import FIRST_MS, GROWTH, STEP_S, WORKER_S, PageTime
+from daemon.trace.browser.page_time import FIRST_MS, GROWTH, PATIENCE_S, STEP_S, WORKER_S, PageTime
 
 
 def steps_of(time: PageTime) -> list[float]:
@@ -42,6 +42,27 @@ def test_while_a_worker_may_answer_time_passes_as_fast_as_real_time() -> None:
     assert time.step_ms(500.0 + WORKER_S / 2) == STEP_S * 1000
     assert not time.is_over(500.0 + WORKER_S / 2)
     assert time.is_over(500.0 + WORKER_S)
+
+
+def test_what_the_network_holds_up_for_long_passes_as_fast_as_real_time() -> None:
+    time = PageTime(10.0)
+    while time.step_ms(0.0) <= 500:
+        assert time.patience_s == PATIENCE_S
+    assert time.stall() == STEP_S * 1000, "of a long step, a short one passes"
+    for _ in range(100):
+        assert (time.step_ms(0.0), time.patience_s) == (STEP_S * 1000, STEP_S)
+        assert time.stall() is None
+    assert time.step_ms(0.0) == STEP_S * 1000
+    assert time.step_ms(0.0) > STEP_S * 1000, "a step ended by itself"
+    assert time.patience_s == PATIENCE_S
+
+
+def test_a_long_step_that_the_network_held_up_has_not_passed() -> None:
+    held_up, time = PageTime(10.0), PageTime(10.0)
+    while held_up.step_ms(0.0) <= 500:
+        pass
+    held_up.stall()
+    assert sum(steps_of(held_up)) > sum(steps_of(time)) / 2
 
 
 def test_a_page_that_is_shown_next_has_a_time_of_its_own() -> None:

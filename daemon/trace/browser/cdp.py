@@ -48,6 +48,7 @@ class _Message(msgspec.Struct, frozen=True):
     sessionId: str | None = None  # noqa: N815 - the protocol's name
 
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _SESSION_AT_END = re.compile(rb'"sessionId":"([0-9A-F]+)"\}$')
 _DECODE = msgspec.json.Decoder(_Message).decode
 _ENCODE = msgspec.json.Encoder().encode
@@ -83,7 +84,7 @@ class Connection:
                 if len(buffer) > MESSAGE_BYTES_MAX:
                     del buffer[:-TAIL_BYTES]
                     is_cut = True
-        except (trio.BrokenResourceError, trio.ClosedResourceError, msgspec.DecodeError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
         finally:
             self.close()
@@ -158,14 +159,18 @@ class Connection:
             raise BrowserGone("the browser reads no commands")
 
     def _skip(self, tail: bytes) -> None:
-        """Ends the tab of a message that was too long."""
+        """Ends the tab of a message that was too long, or cannot be decoded."""
         if (found := _SESSION_AT_END.search(tail)) is None:
             self.close()
         else:
             self.forget(found[1].decode("ascii"))
 
     def _handle(self, data: bytes) -> None:
-        message = _DECODE(data)
+        try:
+            message = _decoded(data)
+        except msgspec.DecodeError:
+            self._skip(data[-TAIL_BYTES:])
+            return
         if message.id is not None:
             if (waiting := self._answers.pop(message.id, None)) is not None:
                 waiting.send_nowait(message)
@@ -178,3 +183,11 @@ class Connection:
                 self.forget(message.sessionId or "")
             else:
                 channel.send_nowait(Event(message.method, message.params))
+
+
+def _decoded(data: bytes) -> _Message:
+    """Raises msgspec.DecodeError."""
+    try:
+        return _DECODE(data)
+    except msgspec.DecodeError:  # the text of a page may have surrogates without their partners
+        return _DECODE(_SURROGATE.sub(rb"\\ufffd", data).decode("utf-8", "replace").encode())

@@ -4,6 +4,7 @@ The walk decides the next step. A page may replace its own jump by another one b
 walk takes the first one back.
 """
 
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import trio
@@ -14,13 +15,16 @@ from daemon.providers.proxies import ProxyAddress
 from daemon.trace.browser.forwarder import Forwarder
 from daemon.trace.browser.net_errors import TOO_MANY_REDIRECTS, failure_of_error
 from daemon.trace.browser.relay import Fault
+from daemon.trace.page.content_types import content_type_of, is_attachment, is_xml
 from daemon.trace.page.html import Jump, Page
 from daemon.trace.walk.hops import REDIRECT_STATUSES, Fetch, GaveUp, HopAnswer, HopFailure, Landed, LeftAt
 from daemon.trace.walk.steps import Step, Walk
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 from daemon.trace.wire.connection import HTTP_PORT, HTTPS_PORT
-from daemon.web.headers import RawHeaders, location_in, parsed, wire_url
+from daemon.web.headers import RawHeaders, location_in, parsed, shown, wire_url
 
+_WITHOUT_CONTENT = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT})
+_SAVED = frozenset({"application/octet-stream", "application/vnd.android.package-archive", "application/zip"})
 REPLACED_MAX = 20  # jumps by which one page replaces its own earlier one
 
 Usage = tuple[float, int, int]
@@ -42,6 +46,9 @@ class Course:
         self._before: Usage = 0.0, 0, 0  # of the hop, before the browser had it
         self._jumped: tuple[HopAnswer, str, Usage, Usage] | None = None  # the page whose jump is being requested
         self._replaced = 0
+        self._answers: tuple[HopAnswer, ...] = ()  # to the page's jump
+        self._jump: tuple[Jump, str] | None = None  # the last one, with its cookies
+        self._ending: tuple[HopAnswer, ...] | None = None  # to that jump, which has left the page where it was
 
     def begin(self) -> tuple[Fetch, LeftAt | None] | None:
         """The first request, and the page that the walk left unresolved, if there is one. None: the trace has ended."""
@@ -60,6 +67,7 @@ class Course:
     def answered(self, answer: HopAnswer) -> Step:
         """The step after an answer: one whose body does not matter, or one with its page."""
         self._forwarder.proven = True
+        self._answers += (answer,)
         step = self.walk.answered(answer)
         self._take(step)
         return step
@@ -67,16 +75,33 @@ class Course:
     def jump(self, jump: Jump, cookies: str = "") -> Step:
         """The page that is shown leaves. `cookies`: the Cookie header of its request."""
         assert self.answer is not None, "no page is shown"
-        self._keep_cookies(parsed(jump.url), cookies, self.answer)
+        if (url := parsed(jump.url)) is None:  # the browser accepts names of hosts that are not valid
+            return self._left(Page(tier="browser", why=f"the page jumps to {shown(jump.url)}, which is no URL"))
+        self._keep_cookies(url, cookies, self.answer)
         jumped = self.answer, self.url, self._at, self._before
         step = self._left(Page(jump, tier="browser"))
         self._jumped, self.answer = jumped, None
+        self._jump, self._answers, self._ending = (jump, cookies), (), None
         return step
 
-    def _keep_cookies(self, target: URL | None, sent: str, answer: HopAnswer) -> None:
+    def is_page(self, answer: HopAnswer) -> bool:
+        """Whether the answer has a page that may leave."""
+        if answer.own is not None:
+            return False
+        is_xml_page = HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES and is_xml(answer.headers)
+        return self.walk.body(answer.status, answer.headers) is not None or is_xml_page
+
+    def keeps_page(self, answer: HopAnswer) -> bool:
+        """Whether the page that has jumped stays in the tab after this answer, and may jump again."""
+        if self._jumped is None or answer.own is not None or not is_no_document(answer.status, answer.headers):
+            return False
+        self._ending = (*self._answers, answer)
+        return True
+
+    def _keep_cookies(self, target: URL, sent: str, answer: HopAnswer) -> None:
         """Stores the cookies that scripts of the page have set, as far as the page's own host gets them."""
         jar, page = self.walk.jar, URL(self.url)
-        if target is not None and target.hostname == page.hostname:
+        if target.hostname == page.hostname:
             known = jar.header(target).split("; ")
             new = [f"{pair}; path=/" for pair in sent.split("; ") if pair and pair not in known]
             jar.keep_from_script(page, answer.headers, new)
@@ -92,7 +117,16 @@ class Course:
         return True
 
     def land(self, why: str = "") -> None:
-        """The trace ends at the page that is shown. `why` it is not certain that the page stays."""
+        """The trace ends at the page that is shown. `why` it is not certain that the page stays.
+
+        Or at the last answer to its jump, if that answer has left the page where it was.
+        """
+        if not why and self._ending is not None and self._jump is not None:
+            answers = self._ending
+            self.jump(*self._jump)
+            for answer in answers:
+                self.answered(answer)
+            return
         self._left(Page(tier="browser", why=why or None))
 
     def show(self, answer: HopAnswer) -> None:
@@ -180,6 +214,12 @@ class Course:
                 self._at, self._before = self._now(), (0.0, 0, 0)
         elif isinstance(step, Landed | GaveUp):
             self.end = step
+
+
+def is_no_document(status: int, headers: RawHeaders) -> bool:
+    """Whether an answer to a navigation is nothing that a browser shows: no content, or a download."""
+    is_saved = is_attachment(headers) or content_type_of(headers).essence in _SAVED
+    return status in _WITHOUT_CONTENT or (HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES and is_saved)
 
 
 def follows(status: int, headers: RawHeaders, base: str, step: Fetch) -> bool:

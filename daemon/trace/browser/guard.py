@@ -6,7 +6,8 @@ Imports only the standard library, because it is run as a script:
 
 The browser reads commands from READ_FD and writes events to WRITE_FD. It runs as the account UID and GID. The guard's
 standard input is a pipe from the daemon. It ends when the daemon wants the browser to end, or has ended itself, by
-SIGKILL too. If the guard is killed, the kernel kills the browser.
+SIGKILL too. If the guard is killed, the kernel kills the browser, or the script that has started it. In this case the
+daemon closes the pipes, and the browser ends by itself.
 """
 
 import ctypes

@@ -4,12 +4,16 @@ Frames, disks, and the browser's other processes have real time alone. A page th
 timer besides, which leads elsewhere: a timer must not come before what takes less time in reality. So the page's time
 passes as fast as real time at first. Then it passes faster, by a share of what has passed already, because of two times
 of which one is much longer, the order stays. While a worker may answer, it passes as fast as real time again.
+
+The time stands still while the page waits for the network, because the leased IP is slower than a visitor's own. After
+PATIENCE_S it passes as fast as real time, until a step ends by itself: some answers never come.
 """
 
 FIRST_MS = 150.0  # so long it passes as fast as real time
 WORKER_S = 3.0  # so long too, from the start of a worker or a WebSocket
-STEP_S = 0.025  # of real time for each step
+STEP_S = 0.025  # of real time after each step; a busy machine takes longer for the step, and for what real time brings
 GROWTH = 0.4  # a later step, as a share of the time that has passed
+PATIENCE_S = 1.0  # of real time for a step that the network holds up
 MARGIN_MS, END_MS = 250.0, 50.0  # after refresh_max_s, for what is due then; and, in short steps, for what follows
 
 
@@ -22,7 +26,13 @@ class PageTime:
 
     def begin(self) -> None:
         """A page is shown."""
-        self._passed_ms = self._waits_until = 0.0
+        self._passed_ms = self._waits_until = self._step_ms = 0.0
+        self._is_stalled = False
+        self.patience_s = PATIENCE_S  # for the current step
+
+    def rewind(self) -> None:
+        """A navigation of the page came to nothing. Nobody knows what of the current step passed meanwhile."""
+        self._passed_ms = 0.0
 
     def begin_worker(self, now: float) -> None:
         self._waits_until = now + WORKER_S
@@ -30,10 +40,26 @@ class PageTime:
     def step_ms(self, now: float) -> float:
         """What passes next."""
         step_ms = STEP_S * 1000
-        if FIRST_MS <= self._passed_ms < self.whole_ms and now >= self._waits_until:
+        if FIRST_MS <= self._passed_ms < self.whole_ms and now >= self._waits_until and not self._is_stalled:
             step_ms = min(self._passed_ms * GROWTH, self.whole_ms - self._passed_ms)
+        self.patience_s, self._is_stalled = STEP_S if self._is_stalled else PATIENCE_S, False
         self._passed_ms += step_ms
+        self._step_ms = step_ms
         return step_ms
+
+    def stall(self) -> float | None:
+        """The current step has not ended within `patience_s`. Returns what passes of it now; None: all."""
+        self._is_stalled = True
+        if self._step_ms <= STEP_S * 1000:
+            return None
+        self._passed_ms -= self._step_ms - STEP_S * 1000
+        self._step_ms = STEP_S * 1000
+        return self._step_ms
+
+    @property
+    def rest_s(self) -> float:
+        """How long the page's time stands still after the current step."""
+        return 0.0 if self._is_stalled else STEP_S
 
     def is_over(self, now: float) -> bool:
         return self._passed_ms >= self.whole_ms + END_MS and now >= self._waits_until

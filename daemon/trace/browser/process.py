@@ -27,10 +27,11 @@ class BrowserUnavailable(Exception):
 
 
 class Tab:
-    """A tab in a browser context of its own. `events` ends when the tab is gone."""
+    """A tab in a browser context of its own. `frame` is its main one. `events` ends when the tab is gone."""
 
-    def __init__(self, connection: Connection, session: str) -> None:
+    def __init__(self, connection: Connection, session: str, frame: str) -> None:
         self.events = connection.events_of(session)
+        self.frame = frame
         self._connection = connection
         self._session = session
 
@@ -60,7 +61,7 @@ class BrowserProcess:
 
     @property
     def is_running(self) -> bool:
-        return self._connection.is_open
+        return self._connection.is_open and self._guard.poll() is None
 
     @asynccontextmanager
     async def tab(self, proxy_server: str) -> AsyncIterator[Tab]:
@@ -78,7 +79,9 @@ class BrowserProcess:
                 context = made["browserContextId"]
                 target = (await call("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
                 session = (await call("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
-            yield Tab(self._connection, session)
+                # The tab's own process answers this. Without its zygote, a browser opens tabs that have none.
+                frame = (await call("Page.getFrameTree", session))["frameTree"]["frame"]["id"]
+            yield Tab(self._connection, session, frame)
             self._connection.forget(session)
         except trio.TooSlowError:
             self._is_slow = True

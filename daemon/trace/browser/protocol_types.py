@@ -1,9 +1,12 @@
 """What the DevTools protocol calls headers, cookies, resources and navigations, from and to the walk's. Pure."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
+from daemon.trace.page.html import Jump
 from daemon.trace.walk.cookies import Cookie
+from daemon.web.headers import RawHeaders, parsed, wire_url
 
 Params = dict[str, Any]
 
@@ -24,6 +27,9 @@ PATTERNS = [
 ]
 
 
+_FRAMING = frozenset({b"content-encoding", b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
+
+
 def raw_headers(headers: list[Params]) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((_bytes(header["name"]), _bytes(header["value"])) for header in headers)
 
@@ -35,8 +41,24 @@ def _bytes(text: str) -> bytes:
         return text.encode()
 
 
-def header_of(name: bytes, value: bytes) -> Params:
-    return {"name": name.decode("latin-1"), "value": value.decode("latin-1")}
+def answer_of(status: int, headers: RawHeaders, data: bytes) -> Params:
+    """The parameters of Fetch.fulfillRequest for an answer with the decoded body `data`."""
+    named = [
+        {"name": name.decode("latin-1"), "value": value.decode("latin-1")}
+        for name, value in headers
+        if name.lower() not in _FRAMING
+    ]
+    return {"responseCode": status, "responseHeaders": named, "body": base64.b64encode(data).decode("ascii")}
+
+
+def jump_of(request: Params, wanted: str, how: str) -> tuple[Jump, str]:
+    """A page's jump by `request`, and its cookies. The page has begun a navigation to `wanted`, of the kind `how`."""
+    url = request["url"] + request.get("urlFragment", "")
+    body = b"".join(base64.b64decode(part.get("bytes", "")) for part in request.get("postDataEntries") or ())
+    headers = {name.lower(): value for name, value in request["headers"].items()}
+    is_wanted = parsed(wanted) is not None and wire_url(wanted) == request["url"]
+    jump = Jump(how if is_wanted else "script", url, request["method"], body, headers.get("content-type", ""))
+    return jump, headers.get("cookie", "")
 
 
 def cookie_of(cookie: Cookie) -> Params:

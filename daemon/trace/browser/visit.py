@@ -5,11 +5,10 @@ says whether the request may be sent. At the head of the response, the walk foll
 otherwise the page is loaded. Other requests pause once, so that images, media, fonts and styles are not loaded.
 
 A page has settled when it has not left within `refresh_max_s` of its own time (see page_time) since it was shown. That
-time stands still while the page waits for the network (Emulation.setVirtualTimePolicy). In a browser without virtual
-time, it is real time. A page that has not settled within PAGE_S of real time gets the kind script_unresolved.
+time stands still while the page waits for the network, for some time (Emulation.setVirtualTimePolicy). In a browser
+without virtual time, it is real time. A page that has not settled within PAGE_S gets the kind script_unresolved.
 """
 
-import base64
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -18,20 +17,18 @@ from daemon.trace.browser.cdp import REFUSED, BrowserGone, Params
 from daemon.trace.browser.course import Course, follows
 from daemon.trace.browser.forwarder import LOGIN_URL, USER
 from daemon.trace.browser.net_errors import ABORTED
-from daemon.trace.browser.page_time import STEP_S, PageTime
+from daemon.trace.browser.page_time import PageTime
 from daemon.trace.browser.process import Tab
-from daemon.trace.browser.protocol_types import KINDS, PATTERNS, cookie_of, header_of, raw_headers
+from daemon.trace.browser.protocol_types import KINDS, PATTERNS, answer_of, cookie_of, jump_of, raw_headers
 from daemon.trace.browser.resources import Resources
 from daemon.trace.page.html import Jump
 from daemon.trace.walk.hops import Fetch, GaveUp, Landed, LeftAt
 from daemon.trace.walk.steps import WEB_SCHEMES
 from daemon.web.app_links import web_page_of
-from daemon.web.headers import RawHeaders, wire_url
+from daemon.web.headers import RawHeaders
 
 PAGE_S = 10.0
 LEAVE_S = 1.0  # of real time for a navigation that the page has begun; one that a policy forbids never comes
-
-_FRAMING = frozenset({b"content-encoding", b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
 
 
 class Visit:
@@ -43,7 +40,6 @@ class Visit:
         self._password = password
         self._hop_timeout_s = hop_timeout_s
         self._ends_at = self._deadline = ends_at
-        self._frame = ""  # the main one
         self._network_id = ""  # of the document's request
         self._left: LeftAt | None = None  # a page that need not be requested
         self._is_shown = self._is_loaded = False  # whether the course's page is
@@ -51,7 +47,7 @@ class Visit:
         self._is_leaving = False  # it has begun a navigation whose request has not paused yet
         self._resources = Resources(tab, allow_private=course.walk.limits.allow_private)  # of the page that is shown
         self._time = PageTime(course.walk.limits.refresh_max_s)  # of the page that is shown
-        self._page_ends_at = self._step_ends_at = 0.0
+        self._page_ends_at = 0.0
         self._is_lingering = False  # the page's time stands still until the deadline, for what real time brings
         self._has_virtual_time = True
         self._time_command = 0  # the number of the last command for it
@@ -112,7 +108,6 @@ class Visit:
         if cookies := [cookie_of(cookie) for cookie in walk.jar.cookies()]:
             await tab.send("Network.setCookies", cookies=cookies)
         await tab.call("Fetch.enable", patterns=PATTERNS, handleAuthRequests=True)
-        self._frame = (await tab.call("Page.getFrameTree"))["frameTree"]["frame"]["id"]
         # A WebSocket cannot log in to the forwarder. So the browser knows the login before a page is shown to it.
         await self._navigate(fetch, walk.url if self._left is None else LOGIN_URL)
 
@@ -133,14 +128,13 @@ class Visit:
     # Requests for the main frame's document, and the heads of their answers
 
     async def _paused(self, params: Params) -> None:
-        number = params["requestId"]
-        if params["resourceType"] == "Document" and params["frameId"] == self._frame:
+        if params["resourceType"] == "Document" and params["frameId"] == self._tab.frame:
             if self._left is not None and params["request"]["url"] == LOGIN_URL:
                 await self._logged_in(params, self._left)
             elif "responseStatusCode" in params:
                 await self._answered(params)
             elif "responseErrorReason" in params:
-                await self._tab.send("Fetch.continueRequest", requestId=number)  # Network.loadingFailed says more
+                await self._tab.send("Fetch.continueRequest", requestId=params["requestId"])  # see _loading_failed
             else:
                 await self._requested(params)
         elif self._course.answer is not None and (why := self._resources.excess) is not None:
@@ -162,7 +156,7 @@ class Visit:
         if replaces and not course.return_to_page():
             course.late()
         elif course.answer is not None:
-            self._jump(request)
+            course.jump(*jump_of(request, *self._how))
         elif request["url"] != course.url:
             course.redirected_by_browser(request["url"])
         self._network_id, self._is_leaving = network_id, False
@@ -174,20 +168,8 @@ class Visit:
             await self._tab.send("Fetch.continueRequest", requestId=params["requestId"])
             return
         self._show(left.status, left.headers)
-        headers = [header_of(name, value) for name, value in left.headers if name.lower() not in _FRAMING]
-        body = base64.b64encode(left.document.data).decode("ascii")
-        answer = {"responseCode": left.status, "responseHeaders": headers, "body": body}
+        answer = answer_of(left.status, left.headers, left.document.data)
         await self._tab.send("Fetch.fulfillRequest", requestId=params["requestId"], **answer)
-
-    def _jump(self, request: Params) -> None:
-        """The page jumps by this request."""
-        url = request["url"] + request.get("urlFragment", "")
-        wanted, how = self._how
-        body = b"".join(base64.b64decode(part.get("bytes", "")) for part in request.get("postDataEntries") or ())
-        headers = {name.lower(): value for name, value in request["headers"].items()}
-        kind = how if wanted and wire_url(wanted) == request["url"] else "script"
-        jump = Jump(kind, url, request["method"], body, headers.get("content-type", ""))
-        self._course.jump(jump, headers.get("cookie", ""))
 
     async def _answered(self, params: Params) -> None:
         course, number = self._course, params["requestId"]
@@ -197,7 +179,10 @@ class Visit:
                 return
             status, headers = params["responseStatusCode"], raw_headers(params.get("responseHeaders", ()))
             answer = course.head(status, headers)
-            if answer.own is None and course.walk.body(status, headers) is not None:
+            if course.keeps_page(answer):
+                await self._tab.send("Fetch.failRequest", requestId=number, errorReason="Aborted")
+                return
+            if course.is_page(answer):
                 self._show(status, headers)
             else:
                 base, step = course.url, course.answered(answer)
@@ -224,9 +209,12 @@ class Visit:
             course.land()
         elif params["errorText"] != ABORTED:
             course.fail_by(params["errorText"])
-        elif course.return_to_page():  # the page has stopped its own navigation
+        elif course.return_to_page():  # the page has stopped its own navigation, or that was to no document
             self._is_shown = self._is_loaded = True
+            self._time.rewind()
             await self._run_time()
+        else:
+            course.late()
 
     async def _log_in(self, params: Params) -> None:
         """Logs in to the forwarder, and nowhere else."""
@@ -239,7 +227,7 @@ class Visit:
 
     async def _leaving(self, params: Params) -> None:
         """The page has begun a navigation. One to an app is no request; where it leads is known before."""
-        if params["frameId"] != self._frame or params.get("disposition") != "currentTab":
+        if params["frameId"] != self._tab.frame or params.get("disposition") != "currentTab":
             return
         url, course = params["url"], self._course
         scheme = url.partition(":")[0].lower()
@@ -254,12 +242,15 @@ class Visit:
                 await self._navigate(step)
 
     async def _navigated(self, params: Params) -> None:
-        frame = params["frame"]
-        if frame["id"] == self._frame and self._course.answer is not None and frame["url"].startswith("http"):
+        frame, course = params["frame"], self._course
+        is_of_page = frame["id"] == self._tab.frame and course.answer is not None
+        if is_of_page and frame["url"].startswith("http"):
             self._is_shown = True
             self._time.begin()
             # Not from the load on: an app's URL, or document.open, ends the loading of some pages.
             await self._run_time()
+        elif is_of_page and self._is_shown and frame["url"] == "about:blank":
+            course.land()  # by history.back(): nothing is left of the page
 
     async def _loaded(self, _: Params) -> None:
         if self._is_shown:
@@ -267,11 +258,19 @@ class Visit:
 
     async def _run_time(self) -> None:
         """Lets a part of the page's time pass; Emulation.virtualTimeBudgetExpired reports its end."""
-        self._step_ends_at = trio.current_time() + STEP_S
-        budget_ms = self._time.step_ms(trio.current_time()) if self._is_shown else self._time.whole_ms
+        now, budget_ms = trio.current_time(), self._time.whole_ms
+        if self._is_shown:
+            budget_ms = self._time.step_ms(now)
+            self._deadline = min(now + self._time.patience_s, self._page_ends_at)
         policy = {"policy": "pauseIfNetworkFetchesPending", "budget": budget_ms}
         # The browser answers no command while a navigation of the tab waits for us.
         self._time_command = await self._tab.send("Emulation.setVirtualTimePolicy", **policy)
+
+    async def _pass_by(self) -> None:
+        """Lets time pass although the page waits for the network, or for a worker's first script."""
+        self._deadline = self._page_ends_at
+        budget = {} if (budget_ms := self._time.stall()) is None else {"budget": budget_ms}
+        await self._tab.send("Emulation.setVirtualTimePolicy", policy="advance", **budget)
 
     async def _refused(self, params: Params) -> None:
         if params["id"] == self._time_command:
@@ -283,8 +282,8 @@ class Visit:
             await self._run_time()
         else:
             self._is_lingering = True
-            rests_until = trio.current_time() + LEAVE_S if self._is_leaving else self._step_ends_at
-            self._deadline = min(rests_until, self._ends_at)
+            rest_s = LEAVE_S if self._is_leaving else self._time.rest_s
+            self._deadline = min(trio.current_time() + rest_s, self._ends_at)
 
     async def _attached(self, params: Params) -> None:
         if "worker" in params["targetInfo"]["type"]:
@@ -313,6 +312,8 @@ class Visit:
                 self._course.land()
             else:
                 await self._run_time()
+        elif self._is_shown and self._has_virtual_time and trio.current_time() < self._page_ends_at:
+            await self._pass_by()
         elif self._is_loaded and not self._has_virtual_time:
             self._course.land()
         else:

@@ -38,6 +38,12 @@ def content_type_of(headers: RawHeaders) -> ContentType:
     return ContentType() if found.essence in _UNKNOWN_TYPES else found
 
 
+def is_xml(headers: RawHeaders) -> bool:
+    """Whether a browser shows an XML document, whose scripts run, such as an SVG image."""
+    essence = content_type_of(headers).essence or ""
+    return essence in {"text/xml", "application/xml"} or essence.endswith("+xml")
+
+
 def is_sniffed(headers: RawHeaders) -> bool:
     """Whether bytes without a type may be HTML (Fetch 3.6, determine nosniff)."""
     return [text.lower() for text in _split(headers, b"x-content-type-options")][:1] != ["nosniff"]
