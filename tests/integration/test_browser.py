@@ -134,6 +134,7 @@ WHAT_PAGES_ASK_FOR = {
     "a style that does not exist": STYLE.format("other", "go", "/none"),
     "the right to notify": "Notification.requestPermission().then(go)",
     "voices": "speechSynthesis.getVoices(); go()",
+    "a prefetch": "document.head.innerHTML = '<link rel=prefetch onload=go() onerror=other() href=/next>'",
 }
 
 
@@ -162,6 +163,20 @@ async def test_a_few_images_of_a_page_are_asked_for() -> None:
         async with tracing(tracer="browser") as (backend, _):
             assert end_of(await traced(backend, here)) == START
         assert len(here.plain.requests) == 1 + resources.ASKED_MAX
+
+
+async def test_a_page_prefetches_nothing() -> None:
+    replies: Replies = {
+        "ads.example/start": says(
+            "<link rel=prefetch href=/next><script>fetch('/where').then(() => fetch('/more'))</script>"
+        ),
+        "ads.example/where": Reply((b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n"), pause_s=0.5),
+        "ads.example/more": LANDED,
+        "ads.example/next": LANDED,
+    }
+    async with net(replies) as here, tracing(tracer="browser") as (backend, _):
+        assert end_of(await traced(backend, here)) == START
+        assert [head.target for head in here.plain.requests] == ["/start", "/where", "/more"]
 
 
 def head_of(kind: str) -> Reply:
