@@ -14,7 +14,7 @@ from daemon.errors import TheirFault
 from daemon.host import child, signals
 from daemon.host.state_dir import refuse_beside_a_parent
 from daemon.processes import plan
-from daemon.settings.model import Settings
+from daemon.settings.model import ENV_PREFIX, Settings
 from daemon.settings.sources import config_path, with_processes
 
 Processes = Annotated[
@@ -47,6 +47,7 @@ def serve(*, processes: Processes = None, config: ConfigFile = None) -> int:
     settings = settings_of(config)
     if processes is not None:
         settings = with_processes(settings, processes)
+        os.environ[f"{ENV_PREFIX}PROCESSES"] = processes  # for the children, which share the CPUs
     # These import the whole daemon: only now, so that bad settings are reported at once.
     import structlog
     import trio

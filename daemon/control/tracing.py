@@ -85,7 +85,7 @@ class TracesForOthers:
             inf if request.ends_boot_s is None or not is_same_clock else request.ends_boot_s, login,
         )  # fmt: skip
         timeout_s = min(trace.timeout_s, request.timeout_ms / 1000)
-        return await self.backend.trace(walk, proxy, timeout_s=timeout_s, tracer=request.tracer)
+        return await self.backend.trace(walk, proxy, timeout_s=timeout_s, tracer=request.tracer, offer=request.offer)
 
 
 def _endpoint_of(request: TraceRequest) -> Endpoint:

@@ -31,7 +31,8 @@ def render_story(story: Story) -> Iterator[str]:
         kind = word(hop.kind) if hop.tier in (None, "markup") else f"{word(hop.kind)} ({word(hop.tier)})"
         yield _line(f"hop {number}", f"at {_ms(hop.began_ms)} for {_ms(hop.ms)}: {status} {kind}, {size}: {hop.url}")
         if hop.why:
-            yield _line("", f"where the page goes on is not certain: {hop.why}")
+            means = "where the page goes on is not certain" if hop.kind == "script_unresolved" else "why the browser"
+            yield _line("", f"{means}: {hop.why}")
     if story.trace is not None:
         yield from _end(story.trace)
     yield from _answer(story)

@@ -75,7 +75,7 @@ class Backends:
         if self._service is None or not self._live.current.trace.service_url:
             why = "the offer is to be traced by a service, and trace.service_url is not set"
             return TraceResult(GaveUp(Verdict.OPERATOR, "no_service", why), (), 0.0, 0, 0)
-        return await self._service.trace(walk, proxy, timeout_s=timeout_s, tracer=tracer)
+        return await self._service.trace(walk, proxy, timeout_s=timeout_s, tracer=tracer, offer=offer)
 
     async def aclose(self) -> None:
         if self._service is not None:

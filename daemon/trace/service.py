@@ -55,11 +55,17 @@ class ServiceBackend:
         await self._transport.aclose()
 
     async def trace(
-        self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, tracer: OwnTracer | None = None
+        self,
+        walk: Walk,
+        proxy: LeasedProxy,
+        *,
+        timeout_s: float,
+        tracer: OwnTracer | None = None,
+        offer: str | None = None,
     ) -> TraceResult:
         """One whole trace within `timeout_s`. Raises nothing but trio.Cancelled.
 
-        `tracer`: http, auto or browser; None: the service chooses.
+        `tracer`: http, auto or browser; None: the service chooses. `offer`: its name.
         """
         if isinstance(step := walk.start(), GaveUp):
             return TraceResult(step, (), 0.0, 0, 0)  # a bad tracking URL needs no service
@@ -67,7 +73,7 @@ class ServiceBackend:
         fault = _ServiceFault("service_timeout", f"did not answer within {timeout_s:g} s")
         with trio.move_on_after(timeout_s):
             try:
-                answer = await self._ask(_request(walk, proxy, timeout_s, tracer))
+                answer = await self._ask(_request(walk, proxy, timeout_s, tracer, offer))
                 result = result_of(answer, walk.limits, (trio.current_time() - began_s) * 1000)
                 if isinstance(result, TraceResult):
                     return result
@@ -134,7 +140,9 @@ def _read(body: bytes) -> TraceAnswer:
         raise _ServiceFault("service_shape", "answered something that is not JSON") from None
 
 
-def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float, tracer: OwnTracer | None) -> TraceRequest:
+def _request(
+    walk: Walk, proxy: LeasedProxy, timeout_s: float, tracer: OwnTracer | None, offer: str | None
+) -> TraceRequest:
     travel_s = min(TRAVEL_S, timeout_s * TRAVEL_SHARE_MAX)
     identity = walk.identity
     return TraceRequest(
@@ -146,6 +154,7 @@ def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float, tracer: OwnTracer
         timeout_ms=max(1, round((timeout_s - travel_s) * 1000)),
         mode=MODE,
         tracer=tracer,
+        offer=offer,
         referrer=identity.referrer,
         user_agent=identity.user_agent,
         provider=proxy.provider,

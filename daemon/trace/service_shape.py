@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 
-from daemon.offers.values import OwnTracer
+from daemon.offers.values import NAME_CHARACTERS_MAX, OwnTracer
 from daemon.providers.proxies import address_of
 from daemon.trace.page.html import Tier
 from daemon.trace.walk.hops import TraceResult
@@ -51,7 +51,8 @@ class TraceRequest:
     `provider` names the settings' [providers.NAME] of the proxy. `lease` is unique to this trace, for providers with a
     session per trace. `mode` is accepted and not used.
 
-    `tracer`: http, auto or browser; without it the service chooses.
+    `tracer`: http, auto or browser; without it the service chooses. `offer`: its name, by which auto knows which offers
+    have needed the browser.
 
     `ends_boot_s`: the end of the lease, on the boot clock with this `boot_id`. A tracer on the same machine sends
     nothing after it, however late it reads the request; another one counts `timeout_ms` from its reading of it.
@@ -76,6 +77,7 @@ class TraceRequest:
     boot_id: Annotated[str, Field(max_length=255)] | None = None
     ends_boot_s: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
     tracer: OwnTracer | None = None
+    offer: Annotated[str, Field(max_length=NAME_CHARACTERS_MAX)] | None = None
     proxy_username: Credential | None = None
     proxy_password: Credential | None = field(default=None, repr=False)
 

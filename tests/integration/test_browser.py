@@ -23,6 +23,7 @@ from daemon.trace.browser.browser import Browser
 from daemon.trace.browser.needs import PROBED_EACH, TRACES_MIN
 from daemon.trace.browser.tracing import browse
 from daemon.trace.local import LocalBackend
+from daemon.trace.service import ServiceBackend
 from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, Identity, Landed, Limits, Walk
 from daemon.trace.walk.verdicts import Verdict
@@ -30,6 +31,7 @@ from tests.fakes.chains import LANDED, LANDING, says
 from tests.fakes.net import START, Net, context_for, fetcher, net, ports_of
 from tests.fakes.origins import SILENT, Reply, origin, page, redirect, reply
 from tests.fakes.socks import SocksProxy, socks_proxy
+from tests.integration.tracers import service_settings, tracer_face
 from tests.support.tracers import browser_or_skip, browser_running, tracer_settings
 from tests.support.waiting import until, wait_until
 
@@ -52,7 +54,9 @@ async def tracing(**trace: Any) -> AsyncIterator[tuple[LocalBackend, Browser]]:
         yield LocalBackend(live, fetcher(), browser), browser
 
 
-async def traced(backend: LocalBackend, here: Net, url: str = START, offer: str | None = None) -> TraceResult:
+async def traced(
+    backend: LocalBackend | ServiceBackend, here: Net, url: str = START, offer: str | None = None
+) -> TraceResult:
     walk = Walk(url, Identity("tester/1", "de", "https://referrer.example/"), LIMITS)
     proxy = LeasedProxy("127.0.0.1", str(here.port), "us", "luna", "lease")
     return await backend.trace(walk, proxy, timeout_s=20, offer=offer)
@@ -90,6 +94,19 @@ async def test_an_offer_starts_in_the_browser_after_some_traces_that_needed_it()
         assert result.hops[0].why == f"the offer's last {TRACES_MIN} traces without the browser needed it: fetch"
         assert hops_of(await traced(backend, here, offer="boots"))[0][1] == "markup"
     assert PROBED_EACH > 1
+
+
+async def test_an_offer_starts_in_the_browser_of_a_remote_tracer_too() -> None:
+    settings = tracer_settings(tracer="auto")
+    async with (
+        net(dict(ASKING)) as here,
+        browser_running(LiveSettings(settings)) as browser,
+        tracer_face(settings, browser=browser) as served,
+    ):
+        backend = ServiceBackend(LiveSettings(service_settings(served.url)))
+        tiers = [hops_of(await traced(backend, here, offer="shoes"))[0][1] for _ in range(TRACES_MIN + 1)]
+        await backend.aclose()
+    assert tiers == [*["markup"] * TRACES_MIN, "browser"]
 
 
 WORKER = "new Worker(URL.createObjectURL(new Blob(['setTimeout(() => postMessage(1), 500)'])))"
@@ -156,6 +173,7 @@ WHAT_PAGES_ASK_FOR = {
     "a style that does not exist": STYLE.format("other", "go", "/none"),
     "the right to notify": "Notification.requestPermission().then(go)",
     "voices": "speechSynthesis.getVoices(); go()",
+    "a prefetch": "document.head.innerHTML = '<link rel=prefetch onload=go() onerror=other() href=/next>'",
 }
 
 
@@ -184,6 +202,20 @@ async def test_a_few_images_of_a_page_are_asked_for() -> None:
         async with tracing(tracer="browser") as (backend, _):
             assert end_of(await traced(backend, here)) == START
         assert len(here.plain.requests) == 1 + resources.ASKED_MAX
+
+
+async def test_a_page_prefetches_nothing() -> None:
+    replies: Replies = {
+        "ads.example/start": says(
+            "<link rel=prefetch href=/next><script>fetch('/where').then(() => fetch('/more'))</script>"
+        ),
+        "ads.example/where": Reply((b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n"), pause_s=0.5),
+        "ads.example/more": LANDED,
+        "ads.example/next": LANDED,
+    }
+    async with net(replies) as here, tracing(tracer="browser") as (backend, _):
+        assert end_of(await traced(backend, here)) == START
+        assert [head.target for head in here.plain.requests] == ["/start", "/where", "/more"]
 
 
 def head_of(kind: str) -> Reply:

@@ -16,6 +16,7 @@ from daemon.http.listeners import open_control
 from daemon.providers.proxies import LeasedProxy, Login
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
+from daemon.trace.browser.browser import Browser
 from daemon.trace.local import LocalBackend
 from daemon.trace.service import ServiceBackend
 from daemon.trace.walk.hops import TraceResult
@@ -33,10 +34,10 @@ def service_settings(url: str, token: str = TOKEN, **trace: Any) -> Settings:
 
 
 @asynccontextmanager
-async def tracer_face(settings: Settings, **rules: Any) -> AsyncIterator[Served]:
+async def tracer_face(settings: Settings, *, browser: Browser | None = None, **rules: Any) -> AsyncIterator[Served]:
     """A daemon with role = "tracer", in this process."""
     live = LiveSettings(settings)
-    local = LocalBackend(live, fetcher(hop_timeout_s=settings.trace.hop_timeout_s))
+    local = LocalBackend(live, fetcher(hop_timeout_s=settings.trace.hop_timeout_s), browser)
     face = ControlFace(live, read_clocks)
     context = TracerContext(live, TracesForOthers(live, local, **rules), trio.Event())
     listeners = await open_control(settings)

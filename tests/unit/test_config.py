@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from daemon.cli.serve import serve
 from daemon.errors import BadSettings
 from daemon.settings.model import Settings, default_state_dir
 from daemon.settings.sources import config_path, load
@@ -371,3 +372,16 @@ def test_settings_are_frozen() -> None:
         settings.pool.lock_s = 1  # type: ignore[misc]
     with pytest.raises(ValidationError):
         settings.pool = Settings().pool  # type: ignore[misc]
+
+
+def test_the_children_read_the_number_of_processes_of_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file, found = tmp_path / "settings.toml", []
+    file.write_text("processes = 2\n")
+    monkeypatch.setenv("TRACEPOOL_PROCESSES", "4")
+    monkeypatch.setattr("trio.run", lambda *_: found.append(load(file).processes))
+    for process_wide in ("logs.configure", "signals.ignore_hangup", "plan.needs_parent", "refuse_beside_a_parent"):
+        monkeypatch.setattr(f"daemon.cli.serve.{process_wide}", lambda *_: True)
+    assert serve(processes="3", config=file) == 0
+    assert found == [3]

@@ -221,6 +221,15 @@ def test_a_page_that_may_go_on_says_what_found_that_out_and_why() -> None:
     assert "             where the page goes on is not certain: fetch, and more" in lines
 
 
+def test_a_hop_of_the_browser_says_why_the_browser_was_used() -> None:
+    hop = {"url": "https://b.example/", "status": 200, "ms": 9.0, "kind": "script", "tier": "browser", "why": "fetch"}
+    story = story_of(REQUEST, {**ROW, "redirect_chain": [hop]}, None, [])
+    assert story is not None
+    lines = list(render_story(story))
+    assert "             why the browser: fetch" in lines
+    assert not [line for line in lines if "not certain" in line]
+
+
 def test_a_click_without_a_trace_arrived_before_its_answer_by_its_wait() -> None:
     hit = {**HIT, "kind": "preview", "outcome": "fallback", "reason": "preview"}
     assert story(None, hit).received_at == "2026-01-02T10:00:00.000+00:00"

@@ -19,7 +19,11 @@ ASKED_MAX = 4  # of them for images and styles, by HEAD
 _BLOCKED = frozenset({"Image", "Media", "Font", "Stylesheet", "TextTrack", "Prefetch", "Ping", "Manifest"})
 _GIF = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\0\0\0!\xf9\4\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"  # transparent, 1 by 1
 _METHOD_REFUSED = frozenset({403, 405, 501})  # an answer to HEAD that says nothing about the image
-_STAND_INS: Mapping[str, tuple[str, bytes]] = {"Image": ("image/gif", _GIF), "Stylesheet": ("text/css", b"")}
+_STAND_INS: Mapping[str, tuple[str, bytes]] = {
+    "Image": ("image/gif", _GIF),
+    "Stylesheet": ("text/css", b""),
+    "Prefetch": ("text/plain", b""),
+}
 
 
 class Resources:
@@ -37,18 +41,24 @@ class Resources:
 
     async def paused(self, params: Params) -> None:
         """Handles a Fetch.requestPaused: a request, or the answer to HEAD."""
-        number, resource, status = params["requestId"], params["resourceType"], params.get("responseStatusCode")
+        number, resource, status = params["requestId"], _type_of(params), params.get("responseStatusCode")
         is_public = self._allow_private or refused_host(params["request"]["url"]) is None
         self._requests += 1
         if resource not in _BLOCKED or "responseErrorReason" in params or status in REDIRECT_STATUSES:
             await self._tab.send("Fetch.continueRequest", requestId=number)
         elif resource not in _STAND_INS or not is_public or (status is not None and not _exists(params)):
             await self._tab.send("Fetch.failRequest", requestId=number, errorReason="BlockedByClient")
-        elif status is not None or self._asked == ASKED_MAX:
+        elif status is not None or self._asked == ASKED_MAX or resource == "Prefetch":
             await self._tab.send("Fetch.fulfillRequest", requestId=number, **_stand_in(resource))
         else:
             self._asked += 1
             await self._tab.send("Fetch.continueRequest", requestId=number, method="HEAD")
+
+
+def _type_of(params: Params) -> str:
+    """Chromium calls a prefetch a Fetch. No script can set its header."""
+    is_prefetch = "prefetch" in params["request"]["headers"].get("Sec-Purpose", "")
+    return "Prefetch" if is_prefetch else params["resourceType"]
 
 
 def _exists(params: Params) -> bool:

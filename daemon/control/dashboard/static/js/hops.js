@@ -23,7 +23,7 @@ export function showHops(box, id, hops) {
     [
       (hop) => hop.at,
       (hop) => made(hop.url, () => copyable(hop.url, `the URL of hop ${hop.at}`)),
-      (hop) => made(answerOf(hop), () => h("span", {}, answerOf(hop), hop.why ? h("small", { class: "why" }, `not certain: ${hop.why}`) : null)),
+      (hop) => made(answerOf(hop), () => h("span", {}, answerOf(hop), hop.why ? h("small", { class: "why" }, `${isCertain(hop) ? "why the browser" : "not certain"}: ${hop.why}`) : null)),
       (hop) => made(hop.at, () => strip("", words(hop), [["fall-all", 0, 100], ["fall", Math.min(hop.x, 99.4), hop.width, { "data-mood": mood(hop) }]])),
       (hop) => ms(hop.ms),
       (hop) => bytes(hop.bytes_received),
@@ -41,10 +41,13 @@ export function hopsList(hops) {
   const one = (hop) => {
     const figures = [ms(hop.ms), `${bytes(hop.bytes_received)} received`, `${bytes(hop.bytes_sent)} sent`];
     if (hop.cookies !== null) figures.push(hop.cookies === 1 ? "1 cookie" : `${number(hop.cookies)} cookies`);
-    return h("li", {}, h("p", {}, h("strong", {}, answerOf(hop)), h("small", {}, figures.join(", "))), hop.why ? h("p", { class: "why" }, `Where the page goes on is not certain: ${hop.why}`) : null, copyable(hop.url, "the URL of this hop"));
+    return h("li", {}, h("p", {}, h("strong", {}, answerOf(hop)), h("small", {}, figures.join(", "))), hop.why ? h("p", { class: "why" }, `${isCertain(hop) ? "Why the browser" : "Where the page goes on is not certain"}: ${hop.why}`) : null, copyable(hop.url, "the URL of this hop"));
   };
   return h("ol", { class: "hops-list" }, ...hops.map(one));
 }
+
+/** Whether `why` of a hop says why the browser was used, and not what is uncertain about the page. */
+const isCertain = (hop) => hop.kind !== "script_unresolved";
 
 /** The status, how the chain went on, and what found that out. */
 function answerOf(hop) {
