@@ -55,9 +55,9 @@ async def tracing(**trace: Any) -> AsyncIterator[tuple[LocalBackend, Browser]]:
 
 
 async def traced(
-    backend: LocalBackend | ServiceBackend, here: Net, url: str = START, offer: str | None = None
+    backend: LocalBackend | ServiceBackend, here: Net, url: str = START, offer: str | None = None, languages: str = "de"
 ) -> TraceResult:
-    walk = Walk(url, Identity("tester/1", "de", "https://referrer.example/"), LIMITS)
+    walk = Walk(url, Identity("tester/1", languages, "https://referrer.example/"), LIMITS)
     proxy = LeasedProxy("127.0.0.1", str(here.port), "us", "luna", "lease")
     return await backend.trace(walk, proxy, timeout_s=20, offer=offer)
 
@@ -83,6 +83,16 @@ async def test_the_browser_goes_on_from_a_page_that_is_not_requested_again() -> 
         assert (heads[3].value("referer"), heads[3].value("accept-language")) == ("http://ads.example/", "de")
         assert (result.bytes_received, result.bytes_sent) == (here.proxy.bytes_out, here.proxy.bytes_in)
         assert sum(hop.bytes_received for hop in result.hops) == result.bytes_received
+
+
+async def test_the_browser_has_the_visitor_s_languages() -> None:
+    script = "location = 'http://b.example/landed?cid=7#' + navigator.languages"
+    replies: Replies = {**ASKING, "ads.example/start": says(f"<script>{script}</script>")}
+    async with net(replies) as here, tracing(tracer="browser") as (backend, _):
+        result = await traced(backend, here, languages="fr-CH, fr;q=0.9, en;q=0.8, *;q=0.5")
+        assert end_of(result) == f"{LANDING}#fr-CH,fr,en"
+        sent = {head.value("accept-language") for head in here.plain.requests}
+    assert sent == {"fr-CH,fr;q=0.9,en;q=0.8"}
 
 
 async def test_an_offer_starts_in_the_browser_after_some_traces_that_needed_it() -> None:

@@ -97,8 +97,8 @@ class Visit:
         fetch, self._left = first
         tab, walk = self._tab, self._course.walk
         agent: Params = {"userAgent": walk.identity.user_agent}
-        if walk.identity.accept_language:
-            agent["acceptLanguage"] = walk.identity.accept_language
+        if languages := walk.identity.languages:
+            agent["acceptLanguage"] = ",".join(languages)  # the browser adds the weights
         await tab.send("Emulation.setUserAgentOverride", **agent)
         await tab.send("Network.enable", maxTotalBufferSize=0, maxResourceBufferSize=0)
         await tab.send("Inspector.enable")

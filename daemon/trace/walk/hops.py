@@ -35,6 +35,12 @@ class Identity(msgspec.Struct, frozen=True):
     accept_language: str | None = None
     referrer: str | None = None
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """navigator.languages, by the value of Accept-Language."""
+        names = (part.partition(";")[0].strip() for part in (self.accept_language or "").split(","))
+        return tuple(name for name in names if name and name != "*")
+
 
 class Fetch(msgspec.Struct, frozen=True):
     """Next step: one request, a GET or a POST.

@@ -74,7 +74,7 @@ class PageRun:
             url=href, html=page.document.text, encoding=page.document.encoding, whole=page.document.whole,
             open=page.document.waited_s > 0,
             referrer=dict(fetch.headers).get("Referer", ""), cookie=jar.document_cookie(url),
-            user_agent=identity.user_agent, languages=_languages(identity.accept_language or ""),
+            user_agent=identity.user_agent, languages=identity.languages,
             refresh_max_s=limits.refresh_max_s, refresh=refresh_in(answer.headers),
             policies=policies_in(answer.headers), schemes=tuple(WEB_SCHEMES | SCHEMES | limits.landing_schemes),
             harmless_hosts=tuple(MEASURING_HOSTS), kept=tab.kept,
@@ -186,12 +186,6 @@ def page_of(outcome: PageOutcome) -> Page:
     jump = Jump(kind, outcome.url, outcome.method, outcome.body, outcome.content_type)
     policies = (*outcome.referrer_policies, "no-referrer") if outcome.no_referrer else outcome.referrer_policies
     return Page(jump, referrer_policies=policies, tier="engine")
-
-
-def _languages(text: str) -> tuple[str, ...]:
-    """navigator.languages, by the value of Accept-Language."""
-    names = (part.partition(";")[0].strip() for part in text.split(","))
-    return tuple(name for name in names if name and name != "*")
 
 
 def _is_blocked(headers: RawHeaders) -> bool:
