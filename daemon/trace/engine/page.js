@@ -42,7 +42,7 @@ const decodePercent = decodeURIComponent;
 const fromBase64 = atob, toBase64 = btoa;
 const push = uncurried(Array.prototype.push), pop = uncurried(Array.prototype.pop), shift = uncurried(Array.prototype.shift);
 const splice = uncurried(Array.prototype.splice), join = uncurried(Array.prototype.join);
-const arraySlice = uncurried(Array.prototype.slice), sort = uncurried(Array.prototype.sort);
+const arraySlice = uncurried(Array.prototype.slice), sort = uncurried(Array.prototype.sort), toSorted = uncurried(Array.prototype.toSorted);
 const listIndex = uncurried(Array.prototype.indexOf);
 const slice = uncurried(String.prototype.slice), indexOf = uncurried(String.prototype.indexOf);
 const lower = uncurried(String.prototype.toLowerCase), upper = uncurried(String.prototype.toUpperCase);
@@ -53,15 +53,10 @@ const exec = uncurried(RegExp.prototype.exec);
 const hasProperty = uncurried(Object.prototype.hasOwnProperty);
 const weakGet = uncurried(WeakMap.prototype.get), weakSet = uncurried(WeakMap.prototype.set);
 const arrayValues = Array.prototype[Symbol.iterator];
-const iteratorSymbol = Symbol.iterator;
+const iteratorSymbol = Symbol.iterator, hasInstance = Symbol.hasInstance, boundTo = uncurried(Function.prototype.bind);
 
 const test = (pattern, text) => exec(pattern, text) !== null;
 
-/* A call site of a stack (Error.prepareStackTrace) would give a script the functions of this file. Those of strict
-functions give none in Chromium. */
-Error.prepareStackTrace = (_, sites) => sites;
-getPrototypeOf(new Error().stack[0]).getFunction = function getFunction() {};
-Error.prepareStackTrace = undefined;
 
 function each(list, action) {
   for (let at = 0; at < list.length; at++) action(list[at], at);
@@ -174,7 +169,7 @@ const functionText = uncurried(Function.prototype.toString);
 share(Function.prototype, {
   toString() {
     return typeof this === "function" && isNative(natives, this) ? `function ${this.name}() { [native code] }`
-      : replaced(functionText(this), /\{\n\s+\[native code\]\n\}$/g, () => "{ [native code] }");
+      : replaced(functionText(this), /^function bound [^(]*(?=\()|\{\n\s+\[native code\]\n\}$/g, (match) => (match.index ? "{ [native code] }" : "function "));
   },
 });
 const withTag = (tag, name) => function (value) {
@@ -186,19 +181,153 @@ each(["toString", "toTimeString"], (name) => {
   const text = uncurried(Date.prototype[name]);
   share(Date.prototype, { [name]() { return replaced(text(this), /(GMT\+0000)$/g, () => "GMT+0000 (Coordinated Universal Time)"); } });
 });
-/* The forms of en-US without options; others need the tables of a browser. */
-each(["toLocaleString", "toLocaleDateString", "toLocaleTimeString"], (name) => {
-  const text = uncurried(Date.prototype[name]);
-  share(Date.prototype, { [name](locale, options) {
-    if ((locale !== undefined && locale !== "en-US") || options !== undefined) miss(name + " with options");
-    return replaced(text(this), /(^|\/|, )0(\d)/g, (match) => match[1] + match[2]);
-  } });
+/* The forms of en-US in UTC; others need the tables of a browser. */
+const MONTHS = words("January February March April May June July August September October November December");
+const DAYS = words("Sunday Monday Tuesday Wednesday Thursday Friday Saturday");
+const FORMS = bare({ weekday: ["long", "short"], year: ["numeric", "2-digit"], month: ["long", "short", "numeric", "2-digit"], day: ["numeric", "2-digit"],
+  hour: ["numeric", "2-digit"], minute: ["numeric", "2-digit"], second: ["numeric", "2-digit"], timeZone: ["UTC", "GMT"] });
+const OF_DATES = ["weekday", "year", "month", "day"], OF_TIMES = ["hour", "minute", "second"];
+const getters = bare({ weekday: uncurried(Date.prototype.getUTCDay), year: uncurried(Date.prototype.getUTCFullYear), month: uncurried(Date.prototype.getUTCMonth),
+  day: uncurried(Date.prototype.getUTCDate), hour: uncurried(Date.prototype.getUTCHours), minute: uncurried(Date.prototype.getUTCMinutes),
+  second: uncurried(Date.prototype.getUTCSeconds) });
+const isEnglish = (locales) => locales === undefined || (isArray(locales) && locales.length === 0) ||
+  contains(["en-US", "en"], isArray(locales) ? locales[0] : locales);
+const twoDigits = (number, form) => slice(form === "numeric" ? toText(number) : "0" + number, form === "numeric" ? 0 : -2);
+/** The text of a date; `whole`: the parts that it has by default, `wanted`: those of which one makes the default needless. */
+function dateText(date, locales, options, whole, wanted) {
+  const form = bare();
+  if (typeof options === "object" && options !== null) each(ownKeys(options), (name) => options[name] !== undefined && (form[name] = options[name]));
+  const isKnown = isEnglish(locales) && !some(ownKeys(form), (name) => !hasOwn(FORMS, name) || !contains(FORMS[name], form[name]));
+  if (!some(wanted, (name) => name in form)) each(whole, (name) => (form[name] = "numeric"));
+  const isWorded = form.month === "long" || form.month === "short", hasTime = some(OF_TIMES, (name) => name in form);
+  const parts = filter(OF_DATES, (name) => name in form), of = bare();
+  each(ownKeys(form), (name) => name !== "timeZone" && (of[name] = getters[name](date)));
+  if (!isKnown || (isWorded && hasTime) || ("second" in form && !("minute" in form)) || ("minute" in form && !("hour" in form)) ||
+    ("year" in form && "day" in form && !("month" in form)) || ("weekday" in form && parts.length > 1 && !("month" in form && "day" in form)) ||
+    (parts.length === 1 && parts[0] === "weekday" && hasTime)) {
+    miss("a date's text with options");
+  }
+  if (of[ownKeys(of)[0]] !== of[ownKeys(of)[0]]) return "Invalid Date";
+  const year = "year" in form ? (form.year === "2-digit" ? twoDigits(of.year % 100, form.year) : toText(of.year)) : "";
+  const day = "day" in form ? twoDigits(of.day, form.day) : "", week = "weekday" in form ? slice(DAYS[of.weekday], 0, form.weekday === "long" ? 9 : 3) : "";
+  let text;
+  if (isWorded) {
+    const month = slice(MONTHS[of.month], 0, form.month === "long" ? 9 : 3) + (day && " " + day);
+    text = month + (year && (day ? ", " : " ") + year);
+  } else text = join(filter(["month" in form ? twoDigits(of.month + 1, form.month) : "", day, year], (one) => one !== ""), "/");
+  text = week + (week && text && ", ") + text;
+  if (!hasTime) return text;
+  const hour = "hour" in form ? twoDigits(of.hour % 12 || 12, form.hour) : "";
+  const time = join(filter([hour, "minute" in form ? twoDigits(of.minute) : "", "second" in form ? twoDigits(of.second) : ""], (one) => one !== ""), ":");
+  return text + (text && ", ") + time + (hour && (of.hour < 12 ? " AM" : " PM"));
+}
+const THREE = ["year", "month", "day"];
+const ALL = ["year", "month", "day", "hour", "minute", "second"], EACH = ["weekday", "year", "month", "day", "hour", "minute", "second"];
+share(Date.prototype, {
+  toLocaleString(locales, options) { return dateText(this, locales, options, ALL, EACH); },
+  toLocaleDateString(locales, options) { return dateText(this, locales, options, THREE, OF_DATES); },
+  toLocaleTimeString(locales, options) { return dateText(this, locales, options, OF_TIMES, OF_TIMES); },
 });
-share(Number.prototype, { toLocaleString(locale, options) {
+const SYMBOLS = bare({ USD: "$", EUR: "€", GBP: "£", INR: "₹" });
+/** The text of a number in en-US. */
+function numberText(value, locales, options) {
+  const form = bare();
+  if (typeof options === "object" && options !== null) each(ownKeys(options), (name) => options[name] !== undefined && (form[name] = options[name]));
+  const style = form.style || "decimal", usual = style === "currency" ? 2 : 0;
+  const least = form.minimumFractionDigits ?? (form.maximumFractionDigits < usual ? form.maximumFractionDigits : usual);
+  const most = form.maximumFractionDigits ?? max(least, style === "decimal" ? 3 : usual);
+  const isKnown = isEnglish(locales) && contains(["decimal", "currency", "percent"], style) && (style !== "currency" || hasOwn(SYMBOLS, form.currency)) &&
+    contains(FRACTIONS, least) && contains(FRACTIONS, most) && least <= most && !some(ownKeys(form), (name) => !contains(NUMBER_FORMS, name));
+  if (!isKnown) miss("a number's text with options");
+  const given = +value, sign = given < 0 || (given === 0 && 1 / given < 0) ? "-" : "";
+  const text = given !== given ? "NaN" : !isFinite_(given) ? "∞" : decimalText(given < 0 ? -given : given, style === "percent" ? 2 : 0, least, most);
+  return sign + (style === "currency" ? SYMBOLS[form.currency] : "") + text + (style === "percent" ? "%" : "");
+}
+const FRACTIONS = [0, 1, 2, 3, 4, 5, 6], NUMBER_FORMS = ["style", "currency", "minimumFractionDigits", "maximumFractionDigits"];
+/** A number that is not negative, times a power of ten, with that many digits after its point; a half is rounded up. */
+function decimalText(given, power, least, most) {
+  const found = exec(/^(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/, toText(given));
+  const shift = toNumber(found[3] || 0) + power, zeros = join(map(listOf(shift < 0 ? -shift : shift), () => "0"), "");
+  const digits = shift < 0 ? zeros + found[1] + (found[2] || "") : found[1] + (found[2] || "") + zeros;
+  const point = shift < 0 ? found[1].length : found[1].length + shift;
+  const whole = toText(toBigInt(slice(digits, 0, point + most) + slice("000000", max(0, digits.length - point), most)) + (digits[point + most] >= "5" ? 1n : 0n));
+  const padded = slice("0000000", whole.length, most + 1) + whole, at = padded.length - most;
+  let fraction = slice(padded, at);
+  while (fraction.length > least && endsWith(fraction, "0")) fraction = slice(fraction, 0, -1);
+  return grouped(slice(padded, 0, at)) + (fraction ? "." + fraction : "");
+}
+share(Number.prototype, { toLocaleString(locales, options) { return numberText(+this, locales, options); } });
+const grouped = (digits) => replaced(digits, /\d(?=(?:\d{3})+$)/g, (match) => match[0] + ",");
+const toBigInt = BigInt, bigText = uncurried(BigInt.prototype.toString);
+share(BigInt.prototype, { toLocaleString(locale, options) {
   if ((locale !== undefined && locale !== "en-US") || options !== undefined) miss("toLocaleString with options");
-  const parts = split(toText(toNumber((+this).toFixed(3))), /\./g);
-  return replaced(parts[0], /\d(?=(?:\d{3})+$)/g, (match) => match[0] + ",") + (parts.length > 1 ? "." + parts[1] : "");
+  return grouped(bigText(this));
 } });
+const cubeRoot = Math.cbrt;
+share(Math, { cbrt(value) {
+  const root = cubeRoot(value), whole = floor(root + 0.5);
+  return whole * whole * whole === value && whole !== 0 ? whole : root;
+} });
+/* V8's way to sort: what a comparison that contradicts itself, such as `a < b`, makes of a list depends on it. */
+const INSERTED_MAX = 15; // so many are inserted one after the other, without a look at runs
+const MERGED_MIN = 64; // from so many on runs are merged
+function sortedAs(list, compare) {
+  let isBelow = false, isAbove = false;
+  const order = (one, other) => {
+    const result = +apply(compare, undefined, [one, other]);
+    isBelow ||= result < 0;
+    isAbove ||= result > 0;
+    return result;
+  };
+  if (list.length < 2) return list;
+  let run = 1;
+  if (list.length > INSERTED_MAX) {
+    const isDescending = order(list[1], list[0]) < 0;
+    for (run = 2; run < list.length && (order(list[run], list[run - 1]) < 0) === isDescending;) run++;
+    if (isDescending) for (let at = 0; at < run >> 1; at++) {
+      const one = list[at];
+      list[at] = list[run - 1 - at];
+      list[run - 1 - at] = one;
+    }
+  }
+  if (run < list.length && list.length >= MERGED_MIN) {
+    sort(list, order);
+    if (!isBelow || !isAbove) miss("a comparison that contradicts itself");
+    return list;
+  }
+  for (; run < list.length; run++) {
+    const pivot = list[run];
+    let left = 0, right = run;
+    while (left < right) {
+      const middle = left + ((right - left) >> 1);
+      if (order(pivot, list[middle]) < 0) right = middle;
+      else left = middle + 1;
+    }
+    for (let at = run; at > left; at--) list[at] = list[at - 1];
+    list[left] = pivot;
+  }
+  return list;
+}
+share(Array.prototype, {
+  sort(compare) {
+    if (typeof compare !== "function" || !isArray(this)) return sort(this, compare);
+    const given = [], { length } = this;
+    let there = 0;
+    for (let at = 0; at < length; at++) {
+      if (!(at in this)) continue;
+      there++;
+      if (this[at] !== undefined) push(given, this[at]);
+    }
+    sortedAs(given, compare);
+    for (let at = 0; at < length; at++) {
+      if (at < there) this[at] = given[at];
+      else delete this[at];
+    }
+    return this;
+  },
+  toSorted(compare) { return apply(sortInPlace, toSorted(this, () => 0), [compare]); },
+});
+const sortInPlace = Array.prototype.sort;
 /* The order of ASCII in browsers: the cases of a letter count only between texts that are else the same. */
 const compared = uncurried(String.prototype.localeCompare);
 const COLLATED = " _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789abcdefghijklmnopqrstuvwxyz";
@@ -225,6 +354,70 @@ each(["toLocaleLowerCase", "toLocaleUpperCase"], (name) => {
   } });
 });
 delete global.InternalError;
+/* Texts of errors. The engine calls prepareStackTrace for each error that it makes: there its text becomes that of V8, where
+that is known. Reading another text, or a stack, is a miss. No script gets a call site: it would give the functions of this
+file. */
+const V8_TEXTS = [
+  [/^cannot read property '([^]*)' of (null|undefined)$/, (found) => `Cannot read properties of ${found[2]} (reading '${found[1]}')`],
+  [/^cannot set property '([^]*)' of (null|undefined)$/, (found) => `Cannot set properties of ${found[2]} (setting '${found[1]}')`],
+  [/^([\w$]+) is not initialized$/, (found) => `Cannot access '${found[1]}' before initialization`],
+  [/^invalid array length$/, () => "Invalid array length"],
+  [/^expecting hex digit$/, () => "URI malformed"],
+  [/^[\w$]+ is not defined$|^[^a-z'"]/, (found) => found.input],
+];
+/** V8's text for one of the engine, or null. */
+function v8Text(text) {
+  let found = null;
+  const known = text === "" ? null : find(V8_TEXTS, (one) => (found = exec(one[0], text)) !== null);
+  return known !== null ? known[1](found) : text === "" ? "" : null;
+}
+const nativeErrors = map([EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError], (one) => one.prototype);
+const plainly = (object, name, value) => defineProperty(object, name, { value, writable: true, enumerable: false, configurable: true });
+function missedWhenRead(object, name, text) {
+  defineProperty(object, name, {
+    get() { readsError(name); return text; }, set(value) { plainly(this, name, value); }, enumerable: false, configurable: true,
+  });
+}
+/** Notes that the text or the stack of an error was read. */
+function readsError(name) {
+  if (page.errorReads === "") page.missedBefore = bare({ missed: page.missed, missedToLeave: page.missedToLeave });
+  page.errorReads += name[0];
+  miss("error." + name);
+}
+/** Takes back what was noted when the world or its host itself read an error, at the end. */
+function forgetReads(reads) {
+  page.errorReads = replaced(page.errorReads, reads, () => "");
+  if (page.errorReads !== "" || page.missedBefore === null) return;
+  page.missed = page.missedBefore.missed;
+  page.missedToLeave = page.missedBefore.missedToLeave;
+  page.missedBefore = null;
+}
+const stackOf = uncurried(getOwnPropertyDescriptor(Error.prototype, "stack").get), captureStack = Error.captureStackTrace;
+Error.prepareStackTrace = (error) => {
+  const property = contains(nativeErrors, getPrototypeOf(error)) ? getOwnPropertyDescriptor(error, "message") : undefined;
+  if (property !== undefined && typeof property.value === "string") {
+    const text = v8Text(property.value);
+    if (text === null) missedWhenRead(error, "message", property.value);
+    else if (text !== property.value) plainly(error, "message", text);
+  }
+  return "Error\n    at <anonymous>:1:1";
+};
+plainly(Error, "prepareStackTrace", undefined);
+share(Error.prototype, {
+  get stack() {
+    const text = stackOf(this);
+    if (text !== undefined) readsError("stack");
+    return text;
+  },
+  set stack(text) { plainly(this, "stack", text); },
+});
+share(Error, { captureStackTrace(target, after) {
+  captureStack(target, after);
+  missedWhenRead(target, "stack", target.stack);
+} });
+each(["caller", "arguments"], (name) => defineProperty(Function.prototype, name, {
+  get() { miss("a function's " + name); return null; }, set() {}, configurable: true, // of a strict function V8 throws
+}));
 delete global.SharedArrayBuffer;
 /* RegExp.$1 and its like (the legacy static properties), which QuickJS lacks. Each match has to be noted for them, so only
 a page whose scripts have such a name pays for that. */
@@ -284,7 +477,7 @@ const page = bare({
   missed: "", missedToLeave: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
   event: undefined, referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
   observers: [], atLoad: [], ignoresWrites: 0, tasksRun: 0, loading: false, evalBlocked: false, title: null,
-  watchesNames: false, readsUnknown: false, scrolls: false,
+  watchesNames: false, readsUnknown: false, scrolls: false, errorReads: "", missedBefore: null, isReload: false,
 });
 
 const MUCH_TEXT = 600; // characters: so many are no jump page's
@@ -298,13 +491,13 @@ const COOKIES_MAX = 64;
 What pages draw and measure with. A page that shows much text and has not jumped is taken to stay, although a script of it
 met one of these: shops use them on most pages.
 */
-const SHOWING = new RegExp("^(?:(?:html\\w+)?element\\.|performance\\.|Intl\\.|" +
+const SHOWING = new RegExp("^(?:(?:html\\w+)?element\\.|performance\\.|Intl\\.|error\\.|" +
   "navigator\\.(?:connection|permissions|userActivation|mediaSession|geolocation|scheduling|mediaCapabilities)|" +
   "document\\.(?:fonts|styleSheets|adoptedStyleSheets|wasDiscarded|timeline|dir|getSelection|createTreeWalker|" +
   "createNodeIterator|elements?FromPoint|getAnimations|lastModified|fullscreen\\w*|startViewTransition)|" +
   "(?:customElements|getComputedStyle|getSelection|visualViewport|OffscreenCanvas|Blob\\.\\w+|URL\\.createObjectURL|CSS|NodeFilter|" +
   "(?:offset|client|scroll)(?:Width|Height|Top|Left)|speechSynthesis|trustedTypes|scheduler|chrome|import|matchMedia|" +
-  "localeCompare|innerText and a style sheet)$|to\\w+ with options$)");
+  "localeCompare|innerText and a style sheet)$|to\\w+ with options|a (?:date|number)'s text with options$)");
 
 /** Notes that a script met something that this world has not. */
 function miss(name) {
@@ -356,16 +549,20 @@ function report(error, text) {
   if (!page.request.whole && !parser.active) miss("the rest of the page"); // it may have what the script looked for
   let message = text;
   if (message === undefined) {
+    const { errorReads } = page;
     try {
       message = toText(error);
     } catch {
       message = "uncaught exception";
     }
+    if (page.errorReads !== errorReads) forgetReads(/m$/g);
   }
   if (has(message, "out of memory")) exceed("32 MB of memory");
   if (page.reporting) return;
   page.reporting = true;
   const event = newEvent("error", { cancelable: true }, prototypes.ErrorEvent);
+  const native = exec(/^(\w+Error): ([^]*)$/, message);
+  own(event).isUncertain = native !== null && native[1] !== "Error" && hasOwn(ERRORS, native[1]) && v8Text(native[2]) === null;
   own(event).message = "Uncaught " + message;
   own(event).error = text === undefined ? error : errorOf(message);
   own(event).filename = page.url;
@@ -383,6 +580,7 @@ function runText(text) {
   const failure = parseJson(host.script(stringify(text)));
   page.running--;
   if (failure) {
+    forgetReads(/m?s$/g);
     if (!page.missedToLeave && test(LEAVING, text)) page.missedToLeave = page.missed; // the rest of it might leave
     report(null, split(failure, /\n/g)[0]);
   }
@@ -419,7 +617,7 @@ function follow(how, url, more = {}) {
     noReferrer: more.noReferrer === true, missed: page.missed, awaited: page.awaited, replaced: false,
     policies: more.policy ? withOne(page.referrerPolicies, more.policy) : arraySlice(page.referrerPolicies), cookies: page.cookies.length,
     skipped: page.needs.length, failed: page.failures > page.failuresBefore,
-    readsUnknown: page.readsUnknown,
+    readsUnknown: page.readsUnknown, isReload: more.isReload === true,
   });
 }
 function withOne(list, one) {
@@ -496,7 +694,7 @@ function startRefresh() {
   if (refresh === null || refresh.task !== null || refresh.delay > page.request.refresh_max_s) return;
   refresh.task = queue(refresh.delay * 1000, () => {
     page.refresh = null;
-    follow(refresh.how, parsedUrl(refresh.href));
+    follow(refresh.how, parsedUrl(refresh.href), { isReload: sameDocument(refresh.href) });
   }, "refresh");
 }
 
@@ -910,6 +1108,7 @@ function runModule(text) {
   const located = replaced(text, /\bimport\.meta\.url\b/g, () => stringify(page.url));
   const failure = parseJson(host.module(stringify(located)));
   page.running--;
+  if (failure) forgetReads(/m?s$/g);
   if (failure && has(failure, "could not load module")) {
     miss("import");
     page.texts = "leaves";
@@ -1322,9 +1521,15 @@ function listen(record, event, phase) {
 /** Event handlers (HTML 8.1.8.1): a result of false cancels; that of window.onerror cancels by true. */
 function handle(record, handler, event, state) {
   const isError = record === windowRecord && state.type === "error";
+  if (isError && state.isUncertain && usesFirst(handler)) miss("error.message");
   const values = isError ? [state.message || "", page.url, 1, 1, state.error] : [event];
   const result = call(handler, wrap(record), values);
   if (result === (isError ? true : false)) state.canceled = true;
+}
+/** Whether a function may read its first argument. */
+function usesFirst(callback) {
+  const text = functionText(callback), found = exec(/^(?:async\s+)?(?:function\b[^(]*)?\(?\s*([\w$]+)/, text);
+  return test(/\barguments\b/, text) || (found !== null && split(text, new RegExp(`(?<![\\w$.])${replaced(found[1], /\$/g, () => "\\$")}(?![\\w$])`, "g")).length > 2);
 }
 function addListener(record, type, callback, options) {
   if (callback === null || callback === undefined) return;
@@ -2284,7 +2489,7 @@ function insertAt(record, place, list) {
 }
 /** The nodes of a text of markup. Their scripts do not run (HTML 8.5.4). */
 function fragment(text, context) {
-  const list = grown(ask("parse", [text, context === "html" || context === "template" ? "body" : context]));
+  const list = grown(ask("parse", [text, context === "html" ? "body" : context]));
   each(list, (one) => {
     one.parent = null;
     walk(one, (inner) => {
@@ -2422,6 +2627,8 @@ function dataset(record) {
       ? { value: record.attributes[attributeOf(key)], writable: true, enumerable: true, configurable: true } : undefined),
   }));
 }
+const LENGTHS = /^(?:(?:min|max)?(?:width|height)|(?:min|max)(?:Width|Height)|top|left|right|bottom|fontSize|(?:margin|padding)\w*)$/;
+const OF_OTHERS = /^(?:Moz|moz|ms|O|Khtml)[A-Z]/; // properties of other browsers
 /** CSS properties of an element: kept, without effect. */
 function styleOf(record) {
   if (record.style !== null) return record.style;
@@ -2445,13 +2652,15 @@ function styleOf(record) {
   });
   record.style = new ProxyOfTheWorld(values, bare({
     get: (_, key) => (typeof key !== "string" ? undefined : key in methods ? methods[key]
-      : key === "length" ? ownKeys(values).length - 1 : values[key] ?? ""),
+      : key === "length" ? ownKeys(values).length - 1 : values[key] ?? (test(OF_OTHERS, key) ? undefined : "")),
     set(_, key, value) {
-      values[key] = toText(value);
+      const text = trim(toText(value));
+      if (test(LENGTHS, key) && test(/^-?[\d.]+$/, text) && toNumber(text) !== 0) return true; // without a unit it is no length
+      values[key] = test(/^[A-Za-z]+$/, text) ? lower(text) : test(LENGTHS, key) && text === "0" ? "0px" : text;
       mine(record, "attributes").style = values.cssText;
       return true;
     },
-    has: () => true,
+    has: (_, key) => typeof key === "string" && !test(OF_OTHERS, key),
   }));
   return record.style;
 }
@@ -2808,7 +3017,10 @@ const eventFields = (name, fields, initial = null) => each(words(fields), (field
 }));
 eventFields("CustomEvent", "detail");
 eventFields("ErrorEvent", "error");
-eventFields("ErrorEvent", "message filename", "");
+eventFields("ErrorEvent", "filename", "");
+defineProperty(prototypes.ErrorEvent, "message", {
+  get() { if (own(this).isUncertain) miss("error.message"); return own(this).message ?? ""; }, enumerable: true, configurable: true,
+});
 eventFields("ErrorEvent", "lineno colno", 0);
 eventFields("HashChangeEvent", "oldURL newURL", "");
 eventFields("SubmitEvent", "submitter");
@@ -2825,6 +3037,7 @@ each(["MouseEvent", "KeyboardEvent"], (name) => eventFields(name, "ctrlKey shift
 eventFields("PopStateEvent", "state");
 eventFields("PageTransitionEvent", "persisted", false);
 eventFields("UIEvent", "which", 0);
+defineProperty(prototypes.KeyboardEvent, "which", { get() { return this.keyCode; }, enumerable: true, configurable: true });
 defineProperty(prototypes.MouseEvent, "which", { get() { return this.button + 1; }, enumerable: true, configurable: true });
 share(prototypes.CustomEvent, { initCustomEvent(type, bubbles, cancelable, detail) { this.initEvent(type, bubbles, cancelable); own(this).detail = detail; } });
 share(prototypes.MouseEvent, { initMouseEvent(type, bubbles, cancelable) { this.initEvent(type, bubbles, cancelable); } });
@@ -2932,7 +3145,7 @@ function setCookie(text) {
   const url = here(), domain = settings.domain && lower(replaced(settings.domain, /^\./g, () => ""));
   if ("httponly" in settings || (name === "" && value === "")) return;
   if (domain && domain !== url.hostname && (!endsWith(url.hostname, "." + domain) || !has(domain, "."))) return;
-  if (test(/[\x00-\x1f\x7f]/, text) || (lower(settings.samesite || "") === "none" && !("secure" in settings))) return;
+  if (test(/[\x00-\x1f\x7f]/, replaced(text, /[\t ]*(?:[;=]|$)[\t ]*|^\t+/g, () => "")) || (lower(settings.samesite || "") === "none" && !("secure" in settings))) return;
   const isHost = startsWith(lower(name), "__host-");
   if ((isHost || startsWith(lower(name), "__secure-")) && !("secure" in settings)) return;
   if (isHost && (domain || settings.path !== "/")) return;
@@ -3000,7 +3213,7 @@ const locationMembers = {
   get origin() { return here().origin; },
   assign(href) { navigate("script", href); },
   replace(href) { navigate("script", href); },
-  reload() { follow("script", here(), { reloads: true }); },
+  reload() { follow("script", here(), { reloads: true, isReload: true }); },
   toString() { return page.url; },
   get ancestorOrigins() { return { length: 0, item: () => null, contains: () => false }; },
 };
@@ -3015,7 +3228,7 @@ each(["protocol", "host", "hostname", "port", "pathname", "search", "hash"], (pa
   get: () => here()[part], set: (value) => setPart(part, value), enumerable: true, configurable: false,
 }));
 
-let historyState = null;
+let historyState = null, historyLength = 2; // a new tab has an empty page before the first
 const changeHistory = (state, _, href) => {
   if (href !== undefined && href !== null) {
     const url = parsedUrl(href, documentBase(), page.request.encoding);
@@ -3026,11 +3239,11 @@ const changeHistory = (state, _, href) => {
 };
 expose("History", class History {
   constructor() { illegal(); }
-  get length() { return 1; }
+  get length() { return historyLength; }
   get state() { return historyState; }
   get scrollRestoration() { return "auto"; }
   set scrollRestoration(_) {}
-  pushState(state, title, href) { changeHistory(state, title, href); }
+  pushState(state, title, href) { changeHistory(state, title, href); historyLength++; }
   replaceState(state, title, href) { changeHistory(state, title, href); }
   back() { miss("history.back"); }
   forward() {}
@@ -3050,7 +3263,7 @@ function newStorage(values) {
   const state = bare({ values }), made = create(prototypes.Storage);
   const seen = new ProxyOfTheWorld(made, bare({
     get: (target, key, self) => (typeof key === "string" && !(key in target) ? state.values[key] : Reflect_get(target, key, self)),
-    set: (_, key, value) => ((state.values[key] = toText(value)), true),
+    set: (_, key, value) => (key === "length" || (state.values[key] = toText(value)), true),
     has: (target, key) => key in target || key in state.values,
     deleteProperty: (_, key) => delete state.values[key],
     ownKeys: () => ownKeys(state.values),
@@ -3196,7 +3409,10 @@ expose("DOMImplementation", class DOMImplementation {
   createHTMLDocument(title = "") { return wrap(separateDocument(`<!doctype html><title>${toText(title)}</title>`)); }
 });
 expose("DOMParser", class DOMParser {
-  parseFromString(text) { return wrap(separateDocument(toText(text))); }
+  parseFromString(text, type) {
+    if (lower(toText(type)) !== "text/html") miss("a document in XML");
+    return wrap(separateDocument(toText(text)));
+  }
 });
 /** A document beside the page's own: its scripts do not run, and it has no window. */
 function separateDocument(text) {
@@ -3251,13 +3467,19 @@ expose("TextEncoder", class TextEncoder {
   }
 });
 expose("TextDecoder", class TextDecoder {
-  constructor(label = "utf-8") { if (!test(/^\s*utf-?8\s*$/i, toText(label))) miss("TextDecoder of " + label); }
+  constructor(label = "utf-8", options = {}) {
+    if (!test(/^\s*utf-?8\s*$/i, toText(label))) miss("TextDecoder of " + label);
+    weakSet(records, this, bare({ fatal: !!(options && options.fatal), keepsMark: !!(options && options.ignoreBOM) }));
+  }
+  get fatal() { return own(this).fatal; }
+  get ignoreBOM() { return own(this).keepsMark; }
   get encoding() { return "utf-8"; }
   decode(bytes) {
     if (bytes === undefined) return "";
     const list = bytes instanceof global.ArrayBuffer ? new global.Uint8Array(bytes) : bytes;
     const text = decodedBytes(list);
-    return text[0] === "\ufeff" ? slice(text, 1) : text;
+    if (own(this).fatal && has(text, "\ufffd")) throw new TypeErrorOfTheWorld("The encoded data was not valid.");
+    return text[0] === "\ufeff" && !own(this).keepsMark ? slice(text, 1) : text;
   }
 });
 
@@ -3439,6 +3661,7 @@ const keptOf = (name) => {
 };
 function readKept(text) {
   page.kept = text ? bare(parseJson(text)) : bare({ name: "", origin: "", origins: bare() });
+  page.isReload = page.kept.isReload === true;
   bare(page.kept.origins);
   each(ownKeys(page.kept.origins), (origin) => {
     bare(page.kept.origins[origin]);
@@ -3447,7 +3670,9 @@ function readKept(text) {
 }
 function writtenKept() {
   const { kept } = page;
-  if (kept.name === "" && storages.localStorage === null && storages.sessionStorage === null) return page.request.kept || "";
+  const isReload = page.jump !== null && page.jump.isReload;
+  if (kept.name === "" && storages.localStorage === null && storages.sessionStorage === null && isReload === !!kept.isReload) return page.request.kept || "";
+  kept.isReload = isReload;
   const { origin } = here();
   each(["localStorage", "sessionStorage"], (name) => storages[name] && (kept.origins[origin][name] = own(storages[name]).values));
   kept.origin = origin;
@@ -3548,6 +3773,8 @@ const functions = {
     if (page.jump !== null && page.jump.task !== page.tasksRun) exceed("a jump that is stopped");
     parser.stopped = true;
     page.jump = null;
+    if (page.refresh !== null && page.refresh.task) cancel(page.refresh.task);
+    page.refresh = null;
   },
   focus() {}, blur() {}, close() {}, scroll: scrolls, scrollTo: scrolls, scrollBy: scrolls, moveTo() {}, resizeTo() {},
   postMessage(data) {
@@ -3568,6 +3795,12 @@ const functions = {
   reportError(error) { report(error); },
 };
 each(ownKeys(functions), (name) => defineProperty(global, name, { value: functions[name], writable: true, enumerable: true, configurable: true }));
+each(["requestAnimationFrame", "cancelAnimationFrame"], (name) => defineProperty(global, "webkit" + upper(name[0]) + slice(name, 1), {
+  value: functions[name], writable: true, enumerable: true, configurable: true,
+}));
+defineProperty(global, "webkitURL", { value: global.URL, writable: true, configurable: true });
+defineProperty(global, "WebKitMutationObserver", { value: global.MutationObserver, writable: true, configurable: true });
+replaceable("clientInformation", () => navigatorObject);
 const consoleObject = {};
 each(["log", "info", "warn", "error", "debug", "trace", "dir", "table", "group", "groupEnd", "groupCollapsed", "time", "timeEnd",
   "timeLog", "assert", "count", "countReset", "clear", "dirxml", "profile", "profileEnd", "timeStamp"],
@@ -3589,17 +3822,28 @@ global.Option = function Option(text = "", value) {
 global.Audio = function Audio() { return wrap(newElement("audio")); };
 prototypes.Image = of("img");
 prototypes.Option = of("option");
-global.Intl = { DateTimeFormat: function DateTimeFormat() {
-  const made = { resolvedOptions: () => ({ locale: page.request.languages[0] || "en-US", calendar: "gregory", numberingSystem: "latn", timeZone: "UTC" }) };
-  each(["format", "formatToParts", "formatRange"], (name) => missing(made, name, "Intl.DateTimeFormat."));
-  return made;
-} };
-each(words("Collator DisplayNames DurationFormat ListFormat Locale NumberFormat PluralRules RelativeTimeFormat Segmenter " +
+global.Intl = {
+  DateTimeFormat: function DateTimeFormat(locales, options) {
+    const made = {
+      resolvedOptions: () => ({ locale: page.request.languages[0] || "en-US", calendar: "gregory", numberingSystem: "latn", timeZone: "UTC",
+        year: "numeric", month: "numeric", day: "numeric" }),
+      format: (date) => dateText(date === undefined ? new DateOfThePage() : new DateOfTheWorld(date), locales, options, THREE, EACH),
+    };
+    each(["formatToParts", "formatRange"], (name) => missing(made, name, "Intl.DateTimeFormat."));
+    return made;
+  },
+  NumberFormat: function NumberFormat(locales, options) {
+    const made = { format: (value) => numberText(value, locales, options) };
+    each(["formatToParts", "formatRange", "resolvedOptions"], (name) => missing(made, name, "Intl.NumberFormat."));
+    return made;
+  },
+};
+each(words("Collator DisplayNames DurationFormat ListFormat Locale PluralRules RelativeTimeFormat Segmenter " +
   "getCanonicalLocales supportedValuesOf"), (name) => missing(global.Intl, name, "Intl."));
 /* Only what a script asks about how it came here: a first visit. */
 function entriesByType(type) {
   if (type !== "navigation") return miss("performance.getEntriesByType"), [];
-  const entry = { name: page.url, entryType: "navigation", type: "navigate", redirectCount: 0, serverTiming: [], startTime: 0 };
+  const entry = { name: page.url, entryType: "navigation", type: page.isReload ? "reload" : "navigate", redirectCount: 0, serverTiming: [], startTime: 0 };
   each(words("duration nextHopProtocol transferSize encodedBodySize decodedBodySize deliveryType activationStart workerStart responseStatus " +
     "domInteractive domComplete domContentLoadedEventStart domContentLoadedEventEnd loadEventStart loadEventEnd fetchStart " +
     "domainLookupStart domainLookupEnd connectStart connectEnd secureConnectionStart requestStart responseStart responseEnd " +
@@ -3611,7 +3855,7 @@ defineProperty(global, "performance", { value: {
   now: () => (page.clock += READING_MS), mark() {}, measure() {}, clearMarks() {}, clearMeasures() {}, getEntriesByType: entriesByType,
   get timing() { const at = floor(page.request.now_ms); return { navigationStart: at, fetchStart: at, responseStart: at, domLoading: at, loadEventEnd: 0 }; },
   get timeOrigin() { return page.request.now_ms; },
-  get navigation() { return { type: 0, redirectCount: 0 }; },
+  get navigation() { return { type: page.isReload ? 1 : 0, redirectCount: 0 }; },
 }, writable: true, configurable: true });
 
 defineProperty(global, Symbol.toStringTag, { value: "Window", configurable: true });
@@ -3633,8 +3877,11 @@ const listOf = (count) => {
   return list;
 };
 
+const tagged = bare({ Screen: screenObject, Performance: global.performance, console: consoleObject, Crypto: cryptoObject, Intl: global.Intl });
+each(ownKeys(tagged), (name) => defineProperty(tagged[name], Symbol.toStringTag, { value: name, configurable: true }));
 const platformOf = (agent) => (has(agent, "Windows") ? "Win32" : has(agent, "Macintosh") ? "MacIntel" : has(agent, "iPhone") ? "iPhone"
   : has(agent, "iPad") ? "iPad" : has(agent, "Android") ? "Linux armv81" : "Linux x86_64");
+const emptyValues = () => apply(arrayValues, [], []);
 const navigatorMembers = {
   get userAgent() { return page.request.user_agent; },
   get appVersion() { return replaced(page.request.user_agent, /^Mozilla\//g, () => ""); },
@@ -3644,9 +3891,9 @@ const navigatorMembers = {
   get maxTouchPoints() { return test(/Android|iPhone|iPad|Mobile/, page.request.user_agent) ? 5 : 0; },
   get vendor() { return has(page.request.user_agent, "Chrome/") ? "Google Inc." : has(page.request.user_agent, "Safari/") ? "Apple Computer, Inc." : ""; },
   appName: "Netscape", appCodeName: "Mozilla", product: "Gecko", productSub: "20030107", vendorSub: "", cookieEnabled: true, onLine: true,
-  webdriver: true, hardwareConcurrency: 4, deviceMemory: 8, doNotTrack: null, pdfViewerEnabled: true,
-  get plugins() { return { length: 5, item: () => null, namedItem: () => null, refresh() {} }; },
-  get mimeTypes() { return { length: 2, item: () => null, namedItem: () => null }; },
+  webdriver: true, hardwareConcurrency: 4, doNotTrack: null, pdfViewerEnabled: false,
+  get plugins() { return { length: 0, item: () => null, namedItem: () => null, refresh() {}, [iteratorSymbol]: emptyValues }; },
+  get mimeTypes() { return { length: 0, item: () => null, namedItem: () => null, [iteratorSymbol]: emptyValues }; },
   javaEnabled: () => false, sendBeacon: () => true, vibrate: () => false,
 };
 share(prototypes.Navigator, navigatorMembers);
@@ -3898,17 +4145,35 @@ const MISSED = bare({
     onresourcetimingbufferfull setResourceTimingBufferSize toJSON`,
 });
 
-/** Reading such a name is a miss; a script may give it a value of its own. */
+/** Reading such a name is a miss; a script may give it a value of its own. An interface is there, and using it is a miss. */
 function missing(object, name, owner) {
   if (name in object) return;
+  const isInterface = owner === "" && test(/^[A-Z]/, name) && !contains(["CSS", "WebAssembly", "Temporal"], name);
   defineProperty(object, name, {
-    get() { miss(owner + name); return undefined; },
+    get() {
+      if (isInterface) return stubs[name] || (stubs[name] = stubOf(name));
+      miss(owner + name);
+      return undefined;
+    },
     set(value) { defineProperty(this === undefined ? object : this, name, { value, writable: true, enumerable: true, configurable: true }); },
-    enumerable: false, configurable: true,
+    enumerable: owner === "navigator.", configurable: true,
   });
+}
+const stubs = bare(), nothing = function () {};
+/* Interfaces of which nothing in this world is an instance. */
+const WITHOUT_INSTANCES = /^(?:File|FileList|FileReader|Headers|Request|Response|ReadableStream|WritableStream|OffscreenCanvas|ImageBitmap|ImageData)$/;
+function stubOf(name) {
+  const use = () => { miss(name); return undefined; };
+  const refuse = () => { miss(name); throw new TypeErrorOfTheWorld("Illegal constructor"); };
+  return new ProxyOfTheWorld(boundTo(nothing), bare({
+    get: (_, key) => (key === hasInstance && test(WITHOUT_INSTANCES, name) ? () => false : use()),
+    has: use, set: refuse, deleteProperty: refuse, defineProperty: refuse, getPrototypeOf: refuse, ownKeys: refuse,
+    getOwnPropertyDescriptor: use, apply: refuse, construct: refuse,
+  }));
 }
 const secureNames = bare({ Window: bare(), Navigator: create(prototypes.Navigator) });
 setPrototypeOf(navigatorObject, secureNames.Navigator);
+defineProperty(secureNames.Navigator, "deviceMemory", { value: 8, enumerable: true });
 defineProperty(secureNames.Navigator, "serviceWorker", {
   get: () => ({ register: () => waitsFor("a service worker"), ready: waitsFor("a service worker"), controller: null,
     getRegistrations: () => waitsFor("a service worker"), addEventListener() {} }),
@@ -4050,7 +4315,7 @@ each(ownKeys(prototypes), (name) => {
   markBuiltIn(prototypes[name]);
   markBuiltIn(global[name]);
 });
-each([global, theLocation, String.prototype, Date.prototype, Math, DateOfThePage, navigatorObject, prototypes.Navigator,
+each([global, theLocation, String.prototype, Array.prototype, BigInt.prototype, Number.prototype, Error, Date.prototype, Math, DateOfThePage, navigatorObject, prototypes.Navigator,
   global.performance], markBuiltIn);
 
 defineProperty(global, "__run", {
@@ -4059,7 +4324,12 @@ defineProperty(global, "__run", {
     prepare(parseJson(text));
     if (page.request.refresh !== null) declareRefresh("refresh-header", page.request.refresh);
     parseTo(null);
-    if (!parser.stopped && !parser.opened) endParsing();
+    if (!parser.stopped && !parser.opened) {
+      const { openings } = parser;
+      // The end of the answer comes in a task of its own: timers without a delay run before it.
+      if (page.request.whole) queue(0, () => parser.stopped || parser.openings !== openings || endParsing());
+      else endParsing();
+    }
     runTasks();
     const found = outcome();
     each(["cookies", "needs", "referrer_policies"], (name) => found[name] && setPrototypeOf(found[name], null));
