@@ -346,6 +346,7 @@ share(String.prototype, { localeCompare(that, locales, options) {
   }
   return left.length !== right.length ? (left.length < right.length ? -1 : 1) : cases;
 } });
+const localeCompare = uncurried(String.prototype.localeCompare);
 each(["toLocaleLowerCase", "toLocaleUpperCase"], (name) => {
   const change = uncurried(String.prototype[name]);
   share(String.prototype, { [name](locale) {
@@ -477,7 +478,7 @@ const page = bare({
   missed: "", missedToLeave: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
   event: undefined, referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
   observers: [], atLoad: [], ignoresWrites: 0, tasksRun: 0, loading: false, evalBlocked: false, title: null,
-  watchesNames: false, readsUnknown: false, scrolls: false, errorReads: "", missedBefore: null, isReload: false,
+  watchesNames: false, readsUnknown: false, scrolls: false, errorReads: "", missedBefore: null, isReload: false, textBefore: "",
 });
 
 const MUCH_TEXT = 600; // characters: so many are no jump page's
@@ -982,7 +983,7 @@ function occurs(record, type) {
 function fetches(record, loads) {
   if (!loads) return;
   queue(ARRIVAL_MS, () => {
-    const onLoad = listens(record, "load"), onError = listens(record, "error");
+    const onLoad = listens(record, "load") || (isConnected(record) && "load" in documentRecord.listeners), onError = listens(record, "error");
     if (onLoad && onError && handlerOf(record, "load") === handlerOf(record, "error") && handlerOf(record, "load")) {
       fire(record, "load");
     } else if (onLoad || onError) {
@@ -997,7 +998,7 @@ function loadMedia(record) {
   queue(0, () => {
     const source = attribute(record, "src");
     const isHeard = some([record, documentRecord, windowRecord], (one) => "error" in one.listeners) ||
-      listens(record, "load") || listens(record, "error");
+      "load" in documentRecord.listeners || listens(record, "load") || listens(record, "error");
     if (!isHeard || source === null || record.loads === source) return;
     record.loads = source;
     const url = source === "" ? null : parsedUrl(source, documentBase());
@@ -1093,7 +1094,18 @@ function prepareScript(record) {
     else queue(0, run);
   }
 }
+/** Whether a script may have a variable that an earlier one has made, and that a script which was left out may have changed. */
+function sharesNames(text) {
+  let found = false;
+  replaced(page.textBefore, /\b(?:var|let)\s+([\w$]+)|\b(?:window|self)\.([\w$]+)\s*=(?!=)/g, (match) => {
+    found ||= has(text, match[1] || match[2]);
+    return "";
+  });
+  return found;
+}
 function runScript(record, text, kind) {
+  if (page.needs.length === 0) page.textBefore += text;
+  else if (!page.readsUnknown && sharesNames(text)) page.readsUnknown = true;
   const before = page.currentScript;
   page.currentScript = kind === "classic" ? record : null;
   if (kind === "module") {
@@ -1476,8 +1488,12 @@ function newEvent(type, options, prototype) {
   weakSet(records, event, bare({
     type: toText(type), bubbles: !!options.bubbles, cancelable: !!options.cancelable, composed: !!options.composed,
     detail: options.detail === undefined ? null : options.detail, target: null, current: null, phase: 0, options,
-    canceled: false, stopped: false, stoppedNow: false, time: page.clock,
+    canceled: false, stopped: false, stoppedNow: false, time: page.clock, isTrusted: true,
   }));
+  return event;
+}
+function untrusted(event) {
+  own(event).isTrusted = false;
   return event;
 }
 const fire = (record, type, options = {}) => dispatch(record, newEvent(type, options));
@@ -2145,7 +2161,7 @@ function followLink(record, event) {
 /** A synthetic click (HTML 6.4.4) or a dispatched click event: listeners first, then what the element does. */
 function click(record) {
   if (contains(["button", "input", "select", "textarea"], record.tag) && isDisabled(record)) return;
-  clickWith(record, newEvent("click", { bubbles: true, cancelable: true, composed: true }, prototypes.PointerEvent));
+  clickWith(record, untrusted(newEvent("click", { bubbles: true, cancelable: true, composed: true }, prototypes.PointerEvent)));
 }
 function clickWith(record, event) {
   const isBox = record.tag === "input" && isCheckable(record), before = record.checked;
@@ -2204,14 +2220,15 @@ const formTraps = bare({
   },
   has: (target, key) => key in target || (typeof key === "string" && fieldByKey(own(target), key) !== undefined),
 });
-const Reflect_get = Reflect.get;
+const Reflect_get = Reflect.get, Reflect_set = Reflect.set;
 function fieldByKey(form, key) {
   if (test(/^\d+$/, key)) return wrap(controlsOf(form)[toNumber(key)]) || undefined;
   const found = key === "" ? [] : fieldsNamed(form, key);
   return found.length === 0 ? undefined : found.length === 1 ? wrap(found[0]) : radioList(found);
 }
 /** A live collection (DOM 4.2.10): computed at each use. */
-function collection(compute, prototype) {
+/** `assign`: what an assignment to an index or to the length does. */
+function collection(compute, prototype, assign) {
   const item = (target, key) => {
     if (typeof key !== "string") return undefined;
     const list = compute();
@@ -2226,6 +2243,11 @@ function collection(compute, prototype) {
     get(target, key, self) {
       const found = item(target, key);
       return found === undefined ? Reflect_get(target, key, self) : found;
+    },
+    set(target, key, value, self) {
+      if (!assign || typeof key !== "string" || !test(/^(?:\d+|length|selectedIndex)$/, key)) return Reflect_set(target, key, value, self);
+      assign(key, value);
+      return true;
     },
     has: (target, key) => key in target || item(target, key) !== undefined,
     ownKeys: (target) => [...map(compute(), (_, at) => toText(at)), ...ownKeys(target)],
@@ -2296,7 +2318,7 @@ expose("Node", class Node extends global.EventTarget {
   get nodeType() { return own(this).type; }
   get nodeName() { const one = own(this); return one.type === ELEMENT ? shownTag(one) : one.tag; }
   get nodeValue() { const one = own(this); return one.type === TEXT || one.type === COMMENT ? one.data : null; }
-  set nodeValue(text) { const one = own(this); if (one.type !== ELEMENT) one.data = toText(text); }
+  set nodeValue(text) { const one = own(this); if (one.type === TEXT || one.type === COMMENT) setData(one, text ?? ""); }
   get baseURI() { return documentBase(); }
   get isConnected() { return isConnected(own(this)); }
   get ownerDocument() { return own(this) === documentRecord ? null : wrap(documentRecord); }
@@ -2375,14 +2397,26 @@ function copied(record, deep) {
 const asRecords = (values) => map(values, (value) => (weakGet(records, value) && own(value).type ? own(value) : newText(toText(value))));
 const insertAll = (parent, list, before) => each(list, (one) => insert(parent, one, before));
 
+function setData(record, text) {
+  record.data = toText(text);
+  observe(record, "characterData", []);
+}
 expose("CharacterData", class CharacterData extends global.Node {
   get data() { return own(this).data; }
-  set data(text) { own(this).data = toText(text); }
+  set data(text) { setData(own(this), text); }
   get length() { return own(this).data.length; }
   remove() { detach(own(this)); }
 });
 expose("Text", class Text extends global.CharacterData {
   constructor(text = "") { return wrap(newText(toText(text))); }
+  get wholeText() {
+    const one = own(this), list = one.parent === null ? [one] : one.parent.children;
+    let from = listIndex(list, one), end = from + 1, text = "";
+    while (from > 0 && list[from - 1].type === TEXT) from--;
+    while (end < list.length && list[end].type === TEXT) end++;
+    for (; from < end; from++) text += list[from].data;
+    return text;
+  }
 });
 expose("Comment", class Comment extends global.CharacterData {
   constructor(text = "") { return wrap(newText(toText(text), COMMENT)); }
@@ -2564,7 +2598,7 @@ function reflect(prototype, texts, urls = "", booleans = "", numbers = "") {
   add(urls, (record, name) => (attribute(record, name) === null ? "" : inDocument(attribute(record, name))), setAttribute);
   add(booleans, (record, name) => attribute(record, name) !== null,
     (record, name, value) => (value ? setAttribute(record, name, "") : removeAttribute(record, name)));
-  add(numbers, (record, name) => toNumber(attribute(record, name)) || 0, setAttribute);
+  add(numbers, (record, name) => (test(/^(?:max|min)length$/, name) && attribute(record, name) === null ? -1 : toNumber(attribute(record, name)) || 0), setAttribute);
 }
 function attributesOf(record) {
   const names = ownKeys(record.attributes), list = map(names, (name) => ({ name, value: record.attributes[name], nodeName: name, nodeValue: record.attributes[name] }));
@@ -2601,6 +2635,9 @@ expose("DOMTokenList", class DOMTokenList {
   toString() { return own(this).text(); }
   [iteratorSymbol]() { return apply(arrayValues, own(this).list(), []); }
 });
+for (let at = 0; at < 32; at++) {
+  defineProperty(prototypes.DOMTokenList, at, { get() { return own(this).list()[at]; }, enumerable: false, configurable: true });
+}
 function tokens(record, name) {
   const made = create(prototypes.DOMTokenList);
   const list = () => words(attribute(record, name) || "");
@@ -2629,6 +2666,12 @@ function dataset(record) {
 }
 const LENGTHS = /^(?:(?:min|max)?(?:width|height)|(?:min|max)(?:Width|Height)|top|left|right|bottom|fontSize|(?:margin|padding)\w*)$/;
 const OF_OTHERS = /^(?:Moz|moz|ms|O|Khtml)[A-Z]/; // properties of other browsers
+/** The text of a property's value, or null: a number without a unit is no length. */
+function styleValue(name, given) {
+  const text = stripped(given);
+  if (test(LENGTHS, name) && test(/^-?[\d.]+$/, text)) return toNumber(text) === 0 ? "0px" : null;
+  return test(/^[A-Za-z]+$/, text) ? lower(text) : text;
+}
 /** CSS properties of an element: kept, without effect. */
 function styleOf(record) {
   if (record.style !== null) return record.style;
@@ -2641,7 +2684,8 @@ function styleOf(record) {
   });
   const read = (text) => each(split(text, /;/g), (part) => {
     const at = indexOf(part, ":");
-    if (at > 0) values[camel(stripped(slice(part, 0, at)))] = stripped(slice(part, at + 1));
+    const name = camel(stripped(slice(part, 0, at))), value = styleValue(name, slice(part, at + 1));
+    if (at > 0 && value !== null) values[name] = value;
   });
   read(attribute(record, "style") || "");
   const hyphened = (name) => replaced(name, /[A-Z]/g, (match) => "-" + lower(match[0]));
@@ -2654,9 +2698,9 @@ function styleOf(record) {
     get: (_, key) => (typeof key !== "string" ? undefined : key in methods ? methods[key]
       : key === "length" ? ownKeys(values).length - 1 : values[key] ?? (test(OF_OTHERS, key) ? undefined : "")),
     set(_, key, value) {
-      const text = trim(toText(value));
-      if (test(LENGTHS, key) && test(/^-?[\d.]+$/, text) && toNumber(text) !== 0) return true; // without a unit it is no length
-      values[key] = test(/^[A-Za-z]+$/, text) ? lower(text) : test(LENGTHS, key) && text === "0" ? "0px" : text;
+      const text = styleValue(key, toText(value));
+      if (text === null) return true;
+      values[key] = text;
       mine(record, "attributes").style = values.cssText;
       return true;
     },
@@ -2720,7 +2764,15 @@ const cellAfter = (record) => {
 
 expose("HTMLElement", class HTMLElement extends global.Element {
   get innerText() { return visibleText(own(this)); }
-  set innerText(text) { setText(own(this), toText(text)); }
+  set innerText(text) {
+    const one = own(this), lines = split(text === null ? "" : toText(text), /\r\n?|\n/g);
+    if (lines.length < 2) return setText(one, lines[0]);
+    removeChildren(one);
+    each(lines, (line, at) => {
+      if (at > 0) insert(one, newElement("br"), null);
+      if (line !== "") insert(one, newText(line), null);
+    });
+  }
   get outerText() { return visibleText(own(this)); }
   get dataset() { return dataset(own(this)); }
   get style() { return styleOf(own(this)); }
@@ -2934,9 +2986,23 @@ share(of("button"), {
 });
 share(of("select"), {
   get type() { return attribute(own(this), "multiple") === null ? "select-one" : "select-multiple"; },
-  get options() { const one = own(this); return collection(() => optionsOf(one)); },
+  get options() {
+    const one = own(this);
+    return collection(() => optionsOf(one), undefined, (key, value) => {
+      const list = optionsOf(one), at = toNumber(key);
+      if (key === "length") each(arraySlice(list, +value), detach);
+      else if (key === "selectedIndex") chooseOption(one, list[value] || null);
+      else if (value === null && list[at]) detach(list[at]);
+      else if (value !== null && list[at]) { insert(list[at].parent, own(value), list[at]); detach(list[at]); }
+      else if (value !== null) {
+        for (let count = list.length; count < at && count < TASKS_MAX; count++) insert(one, newElement("option"), null);
+        insert(one, own(value), null);
+      }
+    });
+  },
   get selectedOptions() { const one = own(this); return collection(() => selectedOptions(one)); },
   get length() { return optionsOf(own(this)).length; },
+  set length(count) { this.options.length = count; },
   get selectedIndex() { const one = own(this); return listIndex(optionsOf(one), selectedOptions(one)[0]); },
   set selectedIndex(at) { const one = own(this); chooseOption(one, optionsOf(one)[at] || null); },
   get value() { const chosen = selectedOptions(own(this))[0]; return chosen ? optionValue(chosen) : ""; },
@@ -2981,6 +3047,7 @@ share(of("img"), {
 expose("Event", class Event {
   constructor(type, options = {}) {
     const event = newEvent(type, options || {}, new.target.prototype);
+    own(event).isTrusted = false;
     each(ownKeys(options || {}), (name) => (hasProperty(own(event), name) ? 0 : own(event)[name] = options[name]));
     return event;
   }
@@ -2995,7 +3062,10 @@ expose("Event", class Event {
   get returnValue() { return !own(this).canceled; }
   set returnValue(value) { if (!value) this.preventDefault(); }
   get timeStamp() { return own(this).time; }
-  get isTrusted() { return false; }
+  get isTrusted() { return own(this).isTrusted; }
+  get composed() { return own(this).composed; }
+  get cancelBubble() { return own(this).stopped; }
+  set cancelBubble(value) { if (value) own(this).stopped = true; }
   preventDefault() { if (own(this).cancelable) own(this).canceled = true; }
   stopPropagation() { own(this).stopped = true; }
   stopImmediatePropagation() { own(this).stopped = own(this).stoppedNow = true; }
@@ -3038,6 +3108,13 @@ eventFields("PopStateEvent", "state");
 eventFields("PageTransitionEvent", "persisted", false);
 eventFields("UIEvent", "which", 0);
 defineProperty(prototypes.KeyboardEvent, "which", { get() { return this.keyCode; }, enumerable: true, configurable: true });
+each(words("NONE CAPTURING_PHASE AT_TARGET BUBBLING_PHASE"), (name, at) => each([global.Event, prototypes.Event], (object) => {
+  defineProperty(object, name, { value: at, enumerable: true });
+}));
+each(words("x:clientX y:clientY pageX:clientX pageY:clientY"), (word) => {
+  const names = split(word, /:/g);
+  defineProperty(prototypes.MouseEvent, names[0], { get() { return own(this)[names[1]] ?? 0; }, enumerable: true, configurable: true });
+});
 defineProperty(prototypes.MouseEvent, "which", { get() { return this.button + 1; }, enumerable: true, configurable: true });
 share(prototypes.CustomEvent, { initCustomEvent(type, bubbles, cancelable, detail) { this.initEvent(type, bubbles, cancelable); own(this).detail = detail; } });
 share(prototypes.MouseEvent, { initMouseEvent(type, bubbles, cancelable) { this.initEvent(type, bubbles, cancelable); } });
@@ -3107,7 +3184,7 @@ expose("Document", class Document extends global.Node {
   createEvent(kind) {
     const name = replaced(toText(kind), /s$/g, () => "");
     const found = find(["Event", "CustomEvent", ...ownKeys(EVENTS)], (one) => lower(one) === lower(name));
-    return newEvent("", {}, prototypes[found || "Event"]);
+    return untrusted(newEvent("", {}, prototypes[found || "Event"]));
   }
   createRange() {
     const made = { createContextualFragment: (text) => wrap(executable(toText(text))), selectNode() {}, selectNodeContents() {}, detach() {} };
@@ -3209,13 +3286,13 @@ function setPart(part, value) {
   }
 }
 const locationMembers = {
+  get ancestorOrigins() { return create(bare({ length: 0, item: () => null, contains: () => false })); },
   get href() { return page.url; }, set href(value) { navigate("script", value); },
   get origin() { return here().origin; },
   assign(href) { navigate("script", href); },
   replace(href) { navigate("script", href); },
   reload() { follow("script", here(), { reloads: true, isReload: true }); },
   toString() { return page.url; },
-  get ancestorOrigins() { return { length: 0, item: () => null, contains: () => false }; },
 };
 guard(locationMembers, (object) => object === theLocation);
 each(ownKeys(locationMembers), (name) => {
@@ -3687,8 +3764,8 @@ const constants = (values) => {
   each(ownKeys(values), (name) => defineProperty(made, name, { value: values[name], writable: true, enumerable: true, configurable: true }));
   return made;
 };
-const screenObject = constants({ width: 1920, height: 1080, availWidth: 1920, availHeight: 1040, availLeft: 0, availTop: 0, colorDepth: 24,
-  pixelDepth: 24, orientation: { type: "landscape-primary", angle: 0 }, isExtended: false });
+const screenObject = create(constants({ width: 1920, height: 1080, availWidth: 1920, availHeight: 1040, availLeft: 0, availTop: 0, colorDepth: 24,
+  pixelDepth: 24, orientation: { type: "landscape-primary", angle: 0 }, isExtended: false }));
 replaceable("screen", () => screenObject);
 replaceable("navigator", () => navigatorObject);
 replaceable("history", () => historyObject);
@@ -3795,6 +3872,7 @@ const functions = {
   reportError(error) { report(error); },
 };
 each(ownKeys(functions), (name) => defineProperty(global, name, { value: functions[name], writable: true, enumerable: true, configurable: true }));
+each(["setTimeout", "setInterval", "fetch"], (name) => defineProperty(global[name], "length", { value: 1, configurable: true }));
 each(["requestAnimationFrame", "cancelAnimationFrame"], (name) => defineProperty(global, "webkit" + upper(name[0]) + slice(name, 1), {
   value: functions[name], writable: true, enumerable: true, configurable: true,
 }));
@@ -3832,13 +3910,18 @@ global.Intl = {
     each(["formatToParts", "formatRange"], (name) => missing(made, name, "Intl.DateTimeFormat."));
     return made;
   },
+  Collator: function Collator(locales, options) {
+    const made = { compare: (one, other) => localeCompare(toText(one), other, locales, options) };
+    missing(made, "resolvedOptions", "Intl.Collator.");
+    return made;
+  },
   NumberFormat: function NumberFormat(locales, options) {
     const made = { format: (value) => numberText(value, locales, options) };
     each(["formatToParts", "formatRange", "resolvedOptions"], (name) => missing(made, name, "Intl.NumberFormat."));
     return made;
   },
 };
-each(words("Collator DisplayNames DurationFormat ListFormat Locale PluralRules RelativeTimeFormat Segmenter " +
+each(words("DisplayNames DurationFormat ListFormat Locale PluralRules RelativeTimeFormat Segmenter " +
   "getCanonicalLocales supportedValuesOf"), (name) => missing(global.Intl, name, "Intl."));
 /* Only what a script asks about how it came here: a first visit. */
 function entriesByType(type) {
