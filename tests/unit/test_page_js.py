@@ -326,3 +326,9 @@ def test_a_text_that_v8_words_otherwise_is_missed_when_it_is_read(code: str) -> 
     assert script(f"onerror = () => {{ location = '/b' }}; {code}") == "/b"
     assert script(f"try {{ {code} }} catch (error) {{ location = '/' + error.name }}").endswith("Error")
     assert landing(f"<script>{code}</script><script>location = '/b'</script>") == "/b"
+
+
+def test_a_sandboxed_frame_that_may_navigate_the_page_is_unresolved() -> None:
+    inner = "srcdoc='<script>top.location = 1</script>'"
+    assert landing(f"<iframe sandbox='allow-scripts allow-top-navigation' {inner}></iframe>") == "unresolved"
+    assert landing(f"<iframe sandbox {inner}></iframe>") == "stays"

@@ -1103,21 +1103,21 @@ function sharesNames(text) {
   });
   return found;
 }
-function runScript(record, text, kind) {
+function runScript(record, text, kind, href = page.url) {
   if (page.needs.length === 0) page.textBefore += text;
   else if (!page.readsUnknown && sharesNames(text)) page.readsUnknown = true;
   const before = page.currentScript;
   page.currentScript = kind === "classic" ? record : null;
   if (kind === "module") {
     page.ignoresWrites++;
-    runModule(text);
+    runModule(text, href);
     page.ignoresWrites--;
   } else runText(text);
   page.currentScript = before;
 }
-function runModule(text) {
+function runModule(text, href) {
   page.running++;
-  const located = replaced(text, /\bimport\.meta\.url\b/g, () => stringify(page.url));
+  const located = replaced(text, /\bimport\.meta\.url\b/g, () => stringify(href));
   const failure = parseJson(host.module(stringify(located)));
   page.running--;
   if (failure) forgetReads(/m?s$/g);
@@ -1183,7 +1183,7 @@ function runAnswer(record, url, kind) {
       if (name && name !== page.request.encoding) miss("a script's charset"); // the daemon has read it by the page's
     }
     noteText(scripts[url.href]);
-    runScript(record, scripts[url.href], kind);
+    runScript(record, scripts[url.href], kind, url.href);
     fire(record, "load");
   }
 }
@@ -1231,7 +1231,10 @@ function loadFrame(record) {
   if (sandbox === null || has(lower(sandbox), "allow-scripts")) {
     const texts = isCode ? [slice(parsedUrl(source).href, "javascript:".length)] : inner === null ? [] : scriptsIn(inner);
     each(texts, (text) => {
-      if (sandbox !== null) miss("a sandboxed frame");
+      if (sandbox !== null) {
+        noteText(text);
+        miss("a sandboxed frame");
+      }
       else if (test(/\b(?:top|parent)\b|eval|atob|Function/, text)) runInFrame(isCode ? decodedCode(text) : text);
     });
   }
@@ -1550,7 +1553,7 @@ function usesFirst(callback) {
 function addListener(record, type, callback, options) {
   if (callback === null || callback === undefined) return;
   awaitsEvent(record, type, callback);
-  if (type === "unhandledrejection") awaits(type);
+  if (contains(UNSEEN_EVENTS, type)) awaits(type);
   const capture = typeof options === "object" && options !== null ? !!options.capture : !!options;
   const once = typeof options === "object" && options !== null && !!options.once;
   const signal = typeof options === "object" && options !== null && options.signal ? own(options.signal) : null;
@@ -1561,6 +1564,7 @@ function addListener(record, type, callback, options) {
   }
 }
 /* Events of which this world does not know whether they occur. */
+const UNSEEN_EVENTS = ["unhandledrejection", "securitypolicyviolation"];
 const OF_THE_MOUSE = /^(?:mouse|pointer)(?:move|over|enter)$/; // the mouse may be on the page already
 const OF_ANIMATIONS = /^(?:webkit)?(?:animation|transition)(?:start|run|iteration|end)$/i;
 const OF_SCROLLING = /^scroll(?:end)?$/; // by a script
@@ -1611,7 +1615,7 @@ function compiled(record, type, text) {
 }
 function setHandler(record, type, value) {
   const callback = typeof value === "function" ? value : null;
-  if (type === "unhandledrejection" && callback) awaits(type);
+  if (contains(UNSEEN_EVENTS, type) && callback) awaits(type);
   if (callback) awaitsEvent(record, type, callback);
   mine(record, "handlers")[type] = callback && bare({ callback });
 }
@@ -3232,8 +3236,8 @@ function setCookie(text) {
   const age = settings["max-age"];
   const gone = age !== undefined && test(/^-?\d+$/, age) ? toNumber(age) <= 0
     : settings.expires !== undefined && parseDate(settings.expires) <= now();
-  if (gone) delete page.jar["=" + name];
-  else page.jar["=" + name] = value;
+  if (gone || page.jar["=" + name] !== value) delete page.jar["=" + name]; // a new value is a new cookie: the last one
+  if (!gone) page.jar["=" + name] = value;
 }
 
 /** Elements that are found by name: as properties of the document and of the window (HTML 3.1.5, 7.2.2.3). */
@@ -3327,11 +3331,13 @@ expose("History", class History {
   go(by) { if (!by) theLocation.reload(); else if (by < 0) miss("history.go"); }
 });
 
+/** Notes a read of what a script that was left out may have set. */
+const readsKept = () => void (page.readsUnknown ||= page.needs.length > 0);
 expose("Storage", class Storage {
   constructor() { illegal(); }
   get length() { return ownKeys(own(this).values).length; }
   key(at) { return ownKeys(own(this).values)[at] ?? null; }
-  getItem(key) { return own(this).values[toText(key)] ?? null; }
+  getItem(key) { readsKept(); return own(this).values[toText(key)] ?? null; }
   setItem(key, value) { own(this).values[toText(key)] = toText(value); }
   removeItem(key) { delete own(this).values[toText(key)]; }
   clear() { own(this).values = bare(); }
@@ -3339,7 +3345,7 @@ expose("Storage", class Storage {
 function newStorage(values) {
   const state = bare({ values }), made = create(prototypes.Storage);
   const seen = new ProxyOfTheWorld(made, bare({
-    get: (target, key, self) => (typeof key === "string" && !(key in target) ? state.values[key] : Reflect_get(target, key, self)),
+    get: (target, key, self) => (typeof key === "string" && !(key in target) ? (readsKept(), state.values[key]) : Reflect_get(target, key, self)),
     set: (_, key, value) => (key === "length" || (state.values[key] = toText(value)), true),
     has: (target, key) => key in target || key in state.values,
     deleteProperty: (_, key) => delete state.values[key],
@@ -3774,7 +3780,7 @@ const storages = bare({ localStorage: null, sessionStorage: null });
 each(ownKeys(storages), (name) => replaceable(name, () => storages[name] || (storages[name] = newStorage(keptOf(name)))));
 /* A page of another site does not see the name (HTML 7.4.5, update document for history step application). */
 defineProperty(global, "name", {
-  get: () => (page.kept.origin === "" || page.kept.origin === here().origin ? page.kept.name : (miss("window.name"), "")),
+  get: () => (readsKept(), page.kept.origin === "" || page.kept.origin === here().origin ? page.kept.name : (miss("window.name"), "")),
   set(value) { page.kept.name = toText(value); page.kept.origin = ""; },
   enumerable: true, configurable: true,
 });
