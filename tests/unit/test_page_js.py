@@ -113,7 +113,7 @@ def test_scripts_that_leave_in_the_usual_ways(code: str) -> None:
         ("<script>location = '/b'", "stays"),
         ("<script type='text/template'>location = '/b'</script>", "stays"),
         ("<script>nope(); location = '/b'</script>", "stays"),
-        ("<script>if (indexedDB) location = '/b'; else location = '/c'</script>", "unresolved"),
+        ("<script>if (indexedDB.databases) location = '/b'; else location = '/c'</script>", "unresolved"),
         ("<script>fetch('/x').then((r) => r.text()).then((u) => { location = u })</script>", "unresolved"),
         (
             "<p id=ad class=ad>x<script>if (ad.offsetHeight > 0) location = '/b'; else location = '/c'</script>",

@@ -354,6 +354,15 @@ each(["toLocaleLowerCase", "toLocaleUpperCase"], (name) => {
     return change(this);
   } });
 });
+/* What such a reference holds stays as long as the page: V8 collects it later than the engine. */
+const held = [];
+global.WeakRef = class WeakRef extends global.WeakRef {
+  constructor(target) {
+    super(target);
+    push(held, target);
+  }
+};
+defineProperty(global, "WeakRef", { enumerable: false });
 delete global.InternalError;
 /* Texts of errors. The engine calls prepareStackTrace for each error that it makes: there its text becomes that of V8, where
 that is known. Reading another text, or a stack, is a miss. No script gets a call site: it would give the functions of this
@@ -1232,7 +1241,7 @@ function loadFrame(record) {
     const texts = isCode ? [slice(parsedUrl(source).href, "javascript:".length)] : inner === null ? [] : scriptsIn(inner);
     each(texts, (text) => {
       if (sandbox !== null) {
-        noteText(text);
+        if (contains(words(lower(sandbox)), "allow-top-navigation")) noteText(text);
         miss("a sandboxed frame");
       }
       else if (test(/\b(?:top|parent)\b|eval|atob|Function/, text)) runInFrame(isCode ? decodedCode(text) : text);
@@ -4234,13 +4243,13 @@ const MISSED = bare({
     onresourcetimingbufferfull setResourceTimingBufferSize toJSON`,
 });
 
-/** Reading such a name is a miss; a script may give it a value of its own. An interface is there, and using it is a miss. */
+/** Reading such a name is a miss; a script may give it a value of its own. Interfaces and some objects are there, and using one is a miss. */
 function missing(object, name, owner) {
   if (name in object) return;
-  const isInterface = owner === "" && test(/^[A-Z]/, name) && !contains(["CSS", "WebAssembly", "Temporal"], name);
+  const isThere = owner === "" && (test(/^[A-Z]/, name) || contains(OBJECTS, name));
   defineProperty(object, name, {
     get() {
-      if (isInterface) return stubs[name] || (stubs[name] = stubOf(name));
+      if (isThere) return stubs[name] || (stubs[name] = stubOf(name));
       miss(owner + name);
       return undefined;
     },
@@ -4248,13 +4257,14 @@ function missing(object, name, owner) {
     enumerable: owner === "navigator.", configurable: true,
   });
 }
+const OBJECTS = words("CSS Temporal WebAssembly caches cookieStore customElements external indexedDB navigation scheduler speechSynthesis trustedTypes visualViewport");
 const stubs = bare(), nothing = function () {};
 /* Interfaces of which nothing in this world is an instance. */
 const WITHOUT_INSTANCES = /^(?:File|FileList|FileReader|Headers|Request|Response|ReadableStream|WritableStream|OffscreenCanvas|ImageBitmap|ImageData)$/;
 function stubOf(name) {
   const use = () => { miss(name); return undefined; };
   const refuse = () => { miss(name); throw new TypeErrorOfTheWorld("Illegal constructor"); };
-  return new ProxyOfTheWorld(boundTo(nothing), bare({
+  return new ProxyOfTheWorld(contains(OBJECTS, name) ? {} : boundTo(nothing), bare({
     get: (_, key) => (key === hasInstance && test(WITHOUT_INSTANCES, name) ? () => false : use()),
     has: use, set: refuse, deleteProperty: refuse, defineProperty: refuse, getPrototypeOf: refuse, ownKeys: refuse,
     getOwnPropertyDescriptor: use, apply: refuse, construct: refuse,
