@@ -42,7 +42,7 @@ const decodePercent = decodeURIComponent;
 const fromBase64 = atob, toBase64 = btoa;
 const push = uncurried(Array.prototype.push), pop = uncurried(Array.prototype.pop), shift = uncurried(Array.prototype.shift);
 const splice = uncurried(Array.prototype.splice), join = uncurried(Array.prototype.join);
-const arraySlice = uncurried(Array.prototype.slice), sort = uncurried(Array.prototype.sort);
+const arraySlice = uncurried(Array.prototype.slice), sort = uncurried(Array.prototype.sort), toSorted = uncurried(Array.prototype.toSorted);
 const listIndex = uncurried(Array.prototype.indexOf);
 const slice = uncurried(String.prototype.slice), indexOf = uncurried(String.prototype.indexOf);
 const lower = uncurried(String.prototype.toLowerCase), upper = uncurried(String.prototype.toUpperCase);
@@ -53,15 +53,10 @@ const exec = uncurried(RegExp.prototype.exec);
 const hasProperty = uncurried(Object.prototype.hasOwnProperty);
 const weakGet = uncurried(WeakMap.prototype.get), weakSet = uncurried(WeakMap.prototype.set);
 const arrayValues = Array.prototype[Symbol.iterator];
-const iteratorSymbol = Symbol.iterator;
+const iteratorSymbol = Symbol.iterator, hasInstance = Symbol.hasInstance, boundTo = uncurried(Function.prototype.bind);
 
 const test = (pattern, text) => exec(pattern, text) !== null;
 
-/* A call site of a stack (Error.prepareStackTrace) would give a script the functions of this file. Those of strict
-functions give none in Chromium. */
-Error.prepareStackTrace = (_, sites) => sites;
-getPrototypeOf(new Error().stack[0]).getFunction = function getFunction() {};
-Error.prepareStackTrace = undefined;
 
 function each(list, action) {
   for (let at = 0; at < list.length; at++) action(list[at], at);
@@ -174,7 +169,7 @@ const functionText = uncurried(Function.prototype.toString);
 share(Function.prototype, {
   toString() {
     return typeof this === "function" && isNative(natives, this) ? `function ${this.name}() { [native code] }`
-      : replaced(functionText(this), /\{\n\s+\[native code\]\n\}$/g, () => "{ [native code] }");
+      : replaced(functionText(this), /^function bound [^(]*(?=\()|\{\n\s+\[native code\]\n\}$/g, (match) => (match.index ? "{ [native code] }" : "function "));
   },
 });
 const withTag = (tag, name) => function (value) {
@@ -186,19 +181,153 @@ each(["toString", "toTimeString"], (name) => {
   const text = uncurried(Date.prototype[name]);
   share(Date.prototype, { [name]() { return replaced(text(this), /(GMT\+0000)$/g, () => "GMT+0000 (Coordinated Universal Time)"); } });
 });
-/* The forms of en-US without options; others need the tables of a browser. */
-each(["toLocaleString", "toLocaleDateString", "toLocaleTimeString"], (name) => {
-  const text = uncurried(Date.prototype[name]);
-  share(Date.prototype, { [name](locale, options) {
-    if ((locale !== undefined && locale !== "en-US") || options !== undefined) miss(name + " with options");
-    return replaced(text(this), /(^|\/|, )0(\d)/g, (match) => match[1] + match[2]);
-  } });
+/* The forms of en-US in UTC; others need the tables of a browser. */
+const MONTHS = words("January February March April May June July August September October November December");
+const DAYS = words("Sunday Monday Tuesday Wednesday Thursday Friday Saturday");
+const FORMS = bare({ weekday: ["long", "short"], year: ["numeric", "2-digit"], month: ["long", "short", "numeric", "2-digit"], day: ["numeric", "2-digit"],
+  hour: ["numeric", "2-digit"], minute: ["numeric", "2-digit"], second: ["numeric", "2-digit"], timeZone: ["UTC", "GMT"] });
+const OF_DATES = ["weekday", "year", "month", "day"], OF_TIMES = ["hour", "minute", "second"];
+const getters = bare({ weekday: uncurried(Date.prototype.getUTCDay), year: uncurried(Date.prototype.getUTCFullYear), month: uncurried(Date.prototype.getUTCMonth),
+  day: uncurried(Date.prototype.getUTCDate), hour: uncurried(Date.prototype.getUTCHours), minute: uncurried(Date.prototype.getUTCMinutes),
+  second: uncurried(Date.prototype.getUTCSeconds) });
+const isEnglish = (locales) => locales === undefined || (isArray(locales) && locales.length === 0) ||
+  contains(["en-US", "en"], isArray(locales) ? locales[0] : locales);
+const twoDigits = (number, form) => slice(form === "numeric" ? toText(number) : "0" + number, form === "numeric" ? 0 : -2);
+/** The text of a date; `whole`: the parts that it has by default, `wanted`: those of which one makes the default needless. */
+function dateText(date, locales, options, whole, wanted) {
+  const form = bare();
+  if (typeof options === "object" && options !== null) each(ownKeys(options), (name) => options[name] !== undefined && (form[name] = options[name]));
+  const isKnown = isEnglish(locales) && !some(ownKeys(form), (name) => !hasOwn(FORMS, name) || !contains(FORMS[name], form[name]));
+  if (!some(wanted, (name) => name in form)) each(whole, (name) => (form[name] = "numeric"));
+  const isWorded = form.month === "long" || form.month === "short", hasTime = some(OF_TIMES, (name) => name in form);
+  const parts = filter(OF_DATES, (name) => name in form), of = bare();
+  each(ownKeys(form), (name) => name !== "timeZone" && (of[name] = getters[name](date)));
+  if (!isKnown || (isWorded && hasTime) || ("second" in form && !("minute" in form)) || ("minute" in form && !("hour" in form)) ||
+    ("year" in form && "day" in form && !("month" in form)) || ("weekday" in form && parts.length > 1 && !("month" in form && "day" in form)) ||
+    (parts.length === 1 && parts[0] === "weekday" && hasTime)) {
+    miss("a date's text with options");
+  }
+  if (of[ownKeys(of)[0]] !== of[ownKeys(of)[0]]) return "Invalid Date";
+  const year = "year" in form ? (form.year === "2-digit" ? twoDigits(of.year % 100, form.year) : toText(of.year)) : "";
+  const day = "day" in form ? twoDigits(of.day, form.day) : "", week = "weekday" in form ? slice(DAYS[of.weekday], 0, form.weekday === "long" ? 9 : 3) : "";
+  let text;
+  if (isWorded) {
+    const month = slice(MONTHS[of.month], 0, form.month === "long" ? 9 : 3) + (day && " " + day);
+    text = month + (year && (day ? ", " : " ") + year);
+  } else text = join(filter(["month" in form ? twoDigits(of.month + 1, form.month) : "", day, year], (one) => one !== ""), "/");
+  text = week + (week && text && ", ") + text;
+  if (!hasTime) return text;
+  const hour = "hour" in form ? twoDigits(of.hour % 12 || 12, form.hour) : "";
+  const time = join(filter([hour, "minute" in form ? twoDigits(of.minute) : "", "second" in form ? twoDigits(of.second) : ""], (one) => one !== ""), ":");
+  return text + (text && ", ") + time + (hour && (of.hour < 12 ? " AM" : " PM"));
+}
+const THREE = ["year", "month", "day"];
+const ALL = ["year", "month", "day", "hour", "minute", "second"], EACH = ["weekday", "year", "month", "day", "hour", "minute", "second"];
+share(Date.prototype, {
+  toLocaleString(locales, options) { return dateText(this, locales, options, ALL, EACH); },
+  toLocaleDateString(locales, options) { return dateText(this, locales, options, THREE, OF_DATES); },
+  toLocaleTimeString(locales, options) { return dateText(this, locales, options, OF_TIMES, OF_TIMES); },
 });
-share(Number.prototype, { toLocaleString(locale, options) {
+const SYMBOLS = bare({ USD: "$", EUR: "€", GBP: "£", INR: "₹" });
+/** The text of a number in en-US. */
+function numberText(value, locales, options) {
+  const form = bare();
+  if (typeof options === "object" && options !== null) each(ownKeys(options), (name) => options[name] !== undefined && (form[name] = options[name]));
+  const style = form.style || "decimal", usual = style === "currency" ? 2 : 0;
+  const least = form.minimumFractionDigits ?? (form.maximumFractionDigits < usual ? form.maximumFractionDigits : usual);
+  const most = form.maximumFractionDigits ?? max(least, style === "decimal" ? 3 : usual);
+  const isKnown = isEnglish(locales) && contains(["decimal", "currency", "percent"], style) && (style !== "currency" || hasOwn(SYMBOLS, form.currency)) &&
+    contains(FRACTIONS, least) && contains(FRACTIONS, most) && least <= most && !some(ownKeys(form), (name) => !contains(NUMBER_FORMS, name));
+  if (!isKnown) miss("a number's text with options");
+  const given = +value, sign = given < 0 || (given === 0 && 1 / given < 0) ? "-" : "";
+  const text = given !== given ? "NaN" : !isFinite_(given) ? "∞" : decimalText(given < 0 ? -given : given, style === "percent" ? 2 : 0, least, most);
+  return sign + (style === "currency" ? SYMBOLS[form.currency] : "") + text + (style === "percent" ? "%" : "");
+}
+const FRACTIONS = [0, 1, 2, 3, 4, 5, 6], NUMBER_FORMS = ["style", "currency", "minimumFractionDigits", "maximumFractionDigits"];
+/** A number that is not negative, times a power of ten, with that many digits after its point; a half is rounded up. */
+function decimalText(given, power, least, most) {
+  const found = exec(/^(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/, toText(given));
+  const shift = toNumber(found[3] || 0) + power, zeros = join(map(listOf(shift < 0 ? -shift : shift), () => "0"), "");
+  const digits = shift < 0 ? zeros + found[1] + (found[2] || "") : found[1] + (found[2] || "") + zeros;
+  const point = shift < 0 ? found[1].length : found[1].length + shift;
+  const whole = toText(toBigInt(slice(digits, 0, point + most) + slice("000000", max(0, digits.length - point), most)) + (digits[point + most] >= "5" ? 1n : 0n));
+  const padded = slice("0000000", whole.length, most + 1) + whole, at = padded.length - most;
+  let fraction = slice(padded, at);
+  while (fraction.length > least && endsWith(fraction, "0")) fraction = slice(fraction, 0, -1);
+  return grouped(slice(padded, 0, at)) + (fraction ? "." + fraction : "");
+}
+share(Number.prototype, { toLocaleString(locales, options) { return numberText(+this, locales, options); } });
+const grouped = (digits) => replaced(digits, /\d(?=(?:\d{3})+$)/g, (match) => match[0] + ",");
+const toBigInt = BigInt, bigText = uncurried(BigInt.prototype.toString);
+share(BigInt.prototype, { toLocaleString(locale, options) {
   if ((locale !== undefined && locale !== "en-US") || options !== undefined) miss("toLocaleString with options");
-  const parts = split(toText(toNumber((+this).toFixed(3))), /\./g);
-  return replaced(parts[0], /\d(?=(?:\d{3})+$)/g, (match) => match[0] + ",") + (parts.length > 1 ? "." + parts[1] : "");
+  return grouped(bigText(this));
 } });
+const cubeRoot = Math.cbrt;
+share(Math, { cbrt(value) {
+  const root = cubeRoot(value), whole = floor(root + 0.5);
+  return whole * whole * whole === value && whole !== 0 ? whole : root;
+} });
+/* V8's way to sort: what a comparison that contradicts itself, such as `a < b`, makes of a list depends on it. */
+const INSERTED_MAX = 15; // so many are inserted one after the other, without a look at runs
+const MERGED_MIN = 64; // from so many on runs are merged
+function sortedAs(list, compare) {
+  let isBelow = false, isAbove = false;
+  const order = (one, other) => {
+    const result = +apply(compare, undefined, [one, other]);
+    isBelow ||= result < 0;
+    isAbove ||= result > 0;
+    return result;
+  };
+  if (list.length < 2) return list;
+  let run = 1;
+  if (list.length > INSERTED_MAX) {
+    const isDescending = order(list[1], list[0]) < 0;
+    for (run = 2; run < list.length && (order(list[run], list[run - 1]) < 0) === isDescending;) run++;
+    if (isDescending) for (let at = 0; at < run >> 1; at++) {
+      const one = list[at];
+      list[at] = list[run - 1 - at];
+      list[run - 1 - at] = one;
+    }
+  }
+  if (run < list.length && list.length >= MERGED_MIN) {
+    sort(list, order);
+    if (!isBelow || !isAbove) miss("a comparison that contradicts itself");
+    return list;
+  }
+  for (; run < list.length; run++) {
+    const pivot = list[run];
+    let left = 0, right = run;
+    while (left < right) {
+      const middle = left + ((right - left) >> 1);
+      if (order(pivot, list[middle]) < 0) right = middle;
+      else left = middle + 1;
+    }
+    for (let at = run; at > left; at--) list[at] = list[at - 1];
+    list[left] = pivot;
+  }
+  return list;
+}
+share(Array.prototype, {
+  sort(compare) {
+    if (typeof compare !== "function" || !isArray(this)) return sort(this, compare);
+    const given = [], { length } = this;
+    let there = 0;
+    for (let at = 0; at < length; at++) {
+      if (!(at in this)) continue;
+      there++;
+      if (this[at] !== undefined) push(given, this[at]);
+    }
+    sortedAs(given, compare);
+    for (let at = 0; at < length; at++) {
+      if (at < there) this[at] = given[at];
+      else delete this[at];
+    }
+    return this;
+  },
+  toSorted(compare) { return apply(sortInPlace, toSorted(this, () => 0), [compare]); },
+});
+const sortInPlace = Array.prototype.sort;
 /* The order of ASCII in browsers: the cases of a letter count only between texts that are else the same. */
 const compared = uncurried(String.prototype.localeCompare);
 const COLLATED = " _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789abcdefghijklmnopqrstuvwxyz";
@@ -217,6 +346,7 @@ share(String.prototype, { localeCompare(that, locales, options) {
   }
   return left.length !== right.length ? (left.length < right.length ? -1 : 1) : cases;
 } });
+const localeCompare = uncurried(String.prototype.localeCompare);
 each(["toLocaleLowerCase", "toLocaleUpperCase"], (name) => {
   const change = uncurried(String.prototype[name]);
   share(String.prototype, { [name](locale) {
@@ -224,7 +354,80 @@ each(["toLocaleLowerCase", "toLocaleUpperCase"], (name) => {
     return change(this);
   } });
 });
+/* What such a reference holds stays as long as the page: V8 collects it later than the engine. */
+const held = [];
+global.WeakRef = class WeakRef extends global.WeakRef {
+  constructor(target) {
+    super(target);
+    push(held, target);
+  }
+};
+defineProperty(global, "WeakRef", { enumerable: false });
 delete global.InternalError;
+/* Texts of errors. The engine calls prepareStackTrace for each error that it makes: there its text becomes that of V8, where
+that is known. Reading another text, or a stack, is a miss. No script gets a call site: it would give the functions of this
+file. */
+const V8_TEXTS = [
+  [/^cannot read property '([^]*)' of (null|undefined)$/, (found) => `Cannot read properties of ${found[2]} (reading '${found[1]}')`],
+  [/^cannot set property '([^]*)' of (null|undefined)$/, (found) => `Cannot set properties of ${found[2]} (setting '${found[1]}')`],
+  [/^([\w$]+) is not initialized$/, (found) => `Cannot access '${found[1]}' before initialization`],
+  [/^invalid array length$/, () => "Invalid array length"],
+  [/^expecting hex digit$/, () => "URI malformed"],
+  [/^[\w$]+ is not defined$|^[^a-z'"]/, (found) => found.input],
+];
+/** V8's text for one of the engine, or null. */
+function v8Text(text) {
+  let found = null;
+  const known = text === "" ? null : find(V8_TEXTS, (one) => (found = exec(one[0], text)) !== null);
+  return known !== null ? known[1](found) : text === "" ? "" : null;
+}
+const nativeErrors = map([EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError], (one) => one.prototype);
+const plainly = (object, name, value) => defineProperty(object, name, { value, writable: true, enumerable: false, configurable: true });
+function missedWhenRead(object, name, text) {
+  defineProperty(object, name, {
+    get() { readsError(name); return text; }, set(value) { plainly(this, name, value); }, enumerable: false, configurable: true,
+  });
+}
+/** Notes that the text or the stack of an error was read. */
+function readsError(name) {
+  if (page.errorReads === "") page.missedBefore = bare({ missed: page.missed, missedToLeave: page.missedToLeave });
+  page.errorReads += name[0];
+  miss("error." + name);
+}
+/** Takes back what was noted when the world or its host itself read an error, at the end. */
+function forgetReads(reads) {
+  page.errorReads = replaced(page.errorReads, reads, () => "");
+  if (page.errorReads !== "" || page.missedBefore === null) return;
+  page.missed = page.missedBefore.missed;
+  page.missedToLeave = page.missedBefore.missedToLeave;
+  page.missedBefore = null;
+}
+const stackOf = uncurried(getOwnPropertyDescriptor(Error.prototype, "stack").get), captureStack = Error.captureStackTrace;
+Error.prepareStackTrace = (error) => {
+  const property = contains(nativeErrors, getPrototypeOf(error)) ? getOwnPropertyDescriptor(error, "message") : undefined;
+  if (property !== undefined && typeof property.value === "string") {
+    const text = v8Text(property.value);
+    if (text === null) missedWhenRead(error, "message", property.value);
+    else if (text !== property.value) plainly(error, "message", text);
+  }
+  return "Error\n    at <anonymous>:1:1";
+};
+plainly(Error, "prepareStackTrace", undefined);
+share(Error.prototype, {
+  get stack() {
+    const text = stackOf(this);
+    if (text !== undefined) readsError("stack");
+    return text;
+  },
+  set stack(text) { plainly(this, "stack", text); },
+});
+share(Error, { captureStackTrace(target, after) {
+  captureStack(target, after);
+  missedWhenRead(target, "stack", target.stack);
+} });
+each(["caller", "arguments"], (name) => defineProperty(Function.prototype, name, {
+  get() { miss("a function's " + name); return null; }, set() {}, configurable: true, // of a strict function V8 throws
+}));
 delete global.SharedArrayBuffer;
 /* RegExp.$1 and its like (the legacy static properties), which QuickJS lacks. Each match has to be noted for them, so only
 a page whose scripts have such a name pays for that. */
@@ -284,7 +487,7 @@ const page = bare({
   missed: "", missedToLeave: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
   event: undefined, referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
   observers: [], atLoad: [], ignoresWrites: 0, tasksRun: 0, loading: false, evalBlocked: false, title: null,
-  watchesNames: false, readsUnknown: false, scrolls: false,
+  watchesNames: false, readsUnknown: false, scrolls: false, errorReads: "", missedBefore: null, isReload: false, textBefore: "",
 });
 
 const MUCH_TEXT = 600; // characters: so many are no jump page's
@@ -298,13 +501,13 @@ const COOKIES_MAX = 64;
 What pages draw and measure with. A page that shows much text and has not jumped is taken to stay, although a script of it
 met one of these: shops use them on most pages.
 */
-const SHOWING = new RegExp("^(?:(?:html\\w+)?element\\.|performance\\.|Intl\\.|" +
+const SHOWING = new RegExp("^(?:(?:html\\w+)?element\\.|performance\\.|Intl\\.|error\\.|" +
   "navigator\\.(?:connection|permissions|userActivation|mediaSession|geolocation|scheduling|mediaCapabilities)|" +
   "document\\.(?:fonts|styleSheets|adoptedStyleSheets|wasDiscarded|timeline|dir|getSelection|createTreeWalker|" +
   "createNodeIterator|elements?FromPoint|getAnimations|lastModified|fullscreen\\w*|startViewTransition)|" +
   "(?:customElements|getComputedStyle|getSelection|visualViewport|OffscreenCanvas|Blob\\.\\w+|URL\\.createObjectURL|CSS|NodeFilter|" +
   "(?:offset|client|scroll)(?:Width|Height|Top|Left)|speechSynthesis|trustedTypes|scheduler|chrome|import|matchMedia|" +
-  "localeCompare|innerText and a style sheet)$|to\\w+ with options$)");
+  "localeCompare|innerText and a style sheet)$|to\\w+ with options|a (?:date|number)'s text with options$)");
 
 /** Notes that a script met something that this world has not. */
 function miss(name) {
@@ -356,16 +559,20 @@ function report(error, text) {
   if (!page.request.whole && !parser.active) miss("the rest of the page"); // it may have what the script looked for
   let message = text;
   if (message === undefined) {
+    const { errorReads } = page;
     try {
       message = toText(error);
     } catch {
       message = "uncaught exception";
     }
+    if (page.errorReads !== errorReads) forgetReads(/m$/g);
   }
   if (has(message, "out of memory")) exceed("32 MB of memory");
   if (page.reporting) return;
   page.reporting = true;
   const event = newEvent("error", { cancelable: true }, prototypes.ErrorEvent);
+  const native = exec(/^(\w+Error): ([^]*)$/, message);
+  own(event).isUncertain = native !== null && native[1] !== "Error" && hasOwn(ERRORS, native[1]) && v8Text(native[2]) === null;
   own(event).message = "Uncaught " + message;
   own(event).error = text === undefined ? error : errorOf(message);
   own(event).filename = page.url;
@@ -383,6 +590,7 @@ function runText(text) {
   const failure = parseJson(host.script(stringify(text)));
   page.running--;
   if (failure) {
+    forgetReads(/m?s$/g);
     if (!page.missedToLeave && test(LEAVING, text)) page.missedToLeave = page.missed; // the rest of it might leave
     report(null, split(failure, /\n/g)[0]);
   }
@@ -419,7 +627,7 @@ function follow(how, url, more = {}) {
     noReferrer: more.noReferrer === true, missed: page.missed, awaited: page.awaited, replaced: false,
     policies: more.policy ? withOne(page.referrerPolicies, more.policy) : arraySlice(page.referrerPolicies), cookies: page.cookies.length,
     skipped: page.needs.length, failed: page.failures > page.failuresBefore,
-    readsUnknown: page.readsUnknown,
+    readsUnknown: page.readsUnknown, isReload: more.isReload === true,
   });
 }
 function withOne(list, one) {
@@ -496,7 +704,7 @@ function startRefresh() {
   if (refresh === null || refresh.task !== null || refresh.delay > page.request.refresh_max_s) return;
   refresh.task = queue(refresh.delay * 1000, () => {
     page.refresh = null;
-    follow(refresh.how, parsedUrl(refresh.href));
+    follow(refresh.how, parsedUrl(refresh.href), { isReload: sameDocument(refresh.href) });
   }, "refresh");
 }
 
@@ -784,7 +992,7 @@ function occurs(record, type) {
 function fetches(record, loads) {
   if (!loads) return;
   queue(ARRIVAL_MS, () => {
-    const onLoad = listens(record, "load"), onError = listens(record, "error");
+    const onLoad = listens(record, "load") || (isConnected(record) && "load" in documentRecord.listeners), onError = listens(record, "error");
     if (onLoad && onError && handlerOf(record, "load") === handlerOf(record, "error") && handlerOf(record, "load")) {
       fire(record, "load");
     } else if (onLoad || onError) {
@@ -799,7 +1007,7 @@ function loadMedia(record) {
   queue(0, () => {
     const source = attribute(record, "src");
     const isHeard = some([record, documentRecord, windowRecord], (one) => "error" in one.listeners) ||
-      listens(record, "load") || listens(record, "error");
+      "load" in documentRecord.listeners || listens(record, "load") || listens(record, "error");
     if (!isHeard || source === null || record.loads === source) return;
     record.loads = source;
     const url = source === "" ? null : parsedUrl(source, documentBase());
@@ -895,21 +1103,33 @@ function prepareScript(record) {
     else queue(0, run);
   }
 }
-function runScript(record, text, kind) {
+/** Whether a script may have a variable that an earlier one has made, and that a script which was left out may have changed. */
+function sharesNames(text) {
+  let found = false;
+  replaced(page.textBefore, /\b(?:var|let)\s+([\w$]+)|\b(?:window|self)\.([\w$]+)\s*=(?!=)/g, (match) => {
+    found ||= has(text, match[1] || match[2]);
+    return "";
+  });
+  return found;
+}
+function runScript(record, text, kind, href = page.url) {
+  if (page.needs.length === 0) page.textBefore += text;
+  else if (!page.readsUnknown && sharesNames(text)) page.readsUnknown = true;
   const before = page.currentScript;
   page.currentScript = kind === "classic" ? record : null;
   if (kind === "module") {
     page.ignoresWrites++;
-    runModule(text);
+    runModule(text, href);
     page.ignoresWrites--;
   } else runText(text);
   page.currentScript = before;
 }
-function runModule(text) {
+function runModule(text, href) {
   page.running++;
-  const located = replaced(text, /\bimport\.meta\.url\b/g, () => stringify(page.url));
+  const located = replaced(text, /\bimport\.meta\.url\b/g, () => stringify(href));
   const failure = parseJson(host.module(stringify(located)));
   page.running--;
+  if (failure) forgetReads(/m?s$/g);
   if (failure && has(failure, "could not load module")) {
     miss("import");
     page.texts = "leaves";
@@ -972,7 +1192,7 @@ function runAnswer(record, url, kind) {
       if (name && name !== page.request.encoding) miss("a script's charset"); // the daemon has read it by the page's
     }
     noteText(scripts[url.href]);
-    runScript(record, scripts[url.href], kind);
+    runScript(record, scripts[url.href], kind, url.href);
     fire(record, "load");
   }
 }
@@ -1020,7 +1240,10 @@ function loadFrame(record) {
   if (sandbox === null || has(lower(sandbox), "allow-scripts")) {
     const texts = isCode ? [slice(parsedUrl(source).href, "javascript:".length)] : inner === null ? [] : scriptsIn(inner);
     each(texts, (text) => {
-      if (sandbox !== null) miss("a sandboxed frame");
+      if (sandbox !== null) {
+        if (contains(words(lower(sandbox)), "allow-top-navigation")) noteText(text);
+        miss("a sandboxed frame");
+      }
       else if (test(/\b(?:top|parent)\b|eval|atob|Function/, text)) runInFrame(isCode ? decodedCode(text) : text);
     });
   }
@@ -1277,8 +1500,12 @@ function newEvent(type, options, prototype) {
   weakSet(records, event, bare({
     type: toText(type), bubbles: !!options.bubbles, cancelable: !!options.cancelable, composed: !!options.composed,
     detail: options.detail === undefined ? null : options.detail, target: null, current: null, phase: 0, options,
-    canceled: false, stopped: false, stoppedNow: false, time: page.clock,
+    canceled: false, stopped: false, stoppedNow: false, time: page.clock, isTrusted: true,
   }));
+  return event;
+}
+function untrusted(event) {
+  own(event).isTrusted = false;
   return event;
 }
 const fire = (record, type, options = {}) => dispatch(record, newEvent(type, options));
@@ -1322,14 +1549,20 @@ function listen(record, event, phase) {
 /** Event handlers (HTML 8.1.8.1): a result of false cancels; that of window.onerror cancels by true. */
 function handle(record, handler, event, state) {
   const isError = record === windowRecord && state.type === "error";
+  if (isError && state.isUncertain && usesFirst(handler)) miss("error.message");
   const values = isError ? [state.message || "", page.url, 1, 1, state.error] : [event];
   const result = call(handler, wrap(record), values);
   if (result === (isError ? true : false)) state.canceled = true;
 }
+/** Whether a function may read its first argument. */
+function usesFirst(callback) {
+  const text = functionText(callback), found = exec(/^(?:async\s+)?(?:function\b[^(]*)?\(?\s*([\w$]+)/, text);
+  return test(/\barguments\b/, text) || (found !== null && split(text, new RegExp(`(?<![\\w$.])${replaced(found[1], /\$/g, () => "\\$")}(?![\\w$])`, "g")).length > 2);
+}
 function addListener(record, type, callback, options) {
   if (callback === null || callback === undefined) return;
   awaitsEvent(record, type, callback);
-  if (type === "unhandledrejection") awaits(type);
+  if (contains(UNSEEN_EVENTS, type)) awaits(type);
   const capture = typeof options === "object" && options !== null ? !!options.capture : !!options;
   const once = typeof options === "object" && options !== null && !!options.once;
   const signal = typeof options === "object" && options !== null && options.signal ? own(options.signal) : null;
@@ -1340,6 +1573,7 @@ function addListener(record, type, callback, options) {
   }
 }
 /* Events of which this world does not know whether they occur. */
+const UNSEEN_EVENTS = ["unhandledrejection", "securitypolicyviolation"];
 const OF_THE_MOUSE = /^(?:mouse|pointer)(?:move|over|enter)$/; // the mouse may be on the page already
 const OF_ANIMATIONS = /^(?:webkit)?(?:animation|transition)(?:start|run|iteration|end)$/i;
 const OF_SCROLLING = /^scroll(?:end)?$/; // by a script
@@ -1390,7 +1624,7 @@ function compiled(record, type, text) {
 }
 function setHandler(record, type, value) {
   const callback = typeof value === "function" ? value : null;
-  if (type === "unhandledrejection" && callback) awaits(type);
+  if (contains(UNSEEN_EVENTS, type) && callback) awaits(type);
   if (callback) awaitsEvent(record, type, callback);
   mine(record, "handlers")[type] = callback && bare({ callback });
 }
@@ -1940,7 +2174,7 @@ function followLink(record, event) {
 /** A synthetic click (HTML 6.4.4) or a dispatched click event: listeners first, then what the element does. */
 function click(record) {
   if (contains(["button", "input", "select", "textarea"], record.tag) && isDisabled(record)) return;
-  clickWith(record, newEvent("click", { bubbles: true, cancelable: true, composed: true }, prototypes.PointerEvent));
+  clickWith(record, untrusted(newEvent("click", { bubbles: true, cancelable: true, composed: true }, prototypes.PointerEvent)));
 }
 function clickWith(record, event) {
   const isBox = record.tag === "input" && isCheckable(record), before = record.checked;
@@ -1999,14 +2233,15 @@ const formTraps = bare({
   },
   has: (target, key) => key in target || (typeof key === "string" && fieldByKey(own(target), key) !== undefined),
 });
-const Reflect_get = Reflect.get;
+const Reflect_get = Reflect.get, Reflect_set = Reflect.set;
 function fieldByKey(form, key) {
   if (test(/^\d+$/, key)) return wrap(controlsOf(form)[toNumber(key)]) || undefined;
   const found = key === "" ? [] : fieldsNamed(form, key);
   return found.length === 0 ? undefined : found.length === 1 ? wrap(found[0]) : radioList(found);
 }
 /** A live collection (DOM 4.2.10): computed at each use. */
-function collection(compute, prototype) {
+/** `assign`: what an assignment to an index or to the length does. */
+function collection(compute, prototype, assign) {
   const item = (target, key) => {
     if (typeof key !== "string") return undefined;
     const list = compute();
@@ -2021,6 +2256,11 @@ function collection(compute, prototype) {
     get(target, key, self) {
       const found = item(target, key);
       return found === undefined ? Reflect_get(target, key, self) : found;
+    },
+    set(target, key, value, self) {
+      if (!assign || typeof key !== "string" || !test(/^(?:\d+|length|selectedIndex)$/, key)) return Reflect_set(target, key, value, self);
+      assign(key, value);
+      return true;
     },
     has: (target, key) => key in target || item(target, key) !== undefined,
     ownKeys: (target) => [...map(compute(), (_, at) => toText(at)), ...ownKeys(target)],
@@ -2091,7 +2331,7 @@ expose("Node", class Node extends global.EventTarget {
   get nodeType() { return own(this).type; }
   get nodeName() { const one = own(this); return one.type === ELEMENT ? shownTag(one) : one.tag; }
   get nodeValue() { const one = own(this); return one.type === TEXT || one.type === COMMENT ? one.data : null; }
-  set nodeValue(text) { const one = own(this); if (one.type !== ELEMENT) one.data = toText(text); }
+  set nodeValue(text) { const one = own(this); if (one.type === TEXT || one.type === COMMENT) setData(one, text ?? ""); }
   get baseURI() { return documentBase(); }
   get isConnected() { return isConnected(own(this)); }
   get ownerDocument() { return own(this) === documentRecord ? null : wrap(documentRecord); }
@@ -2170,14 +2410,26 @@ function copied(record, deep) {
 const asRecords = (values) => map(values, (value) => (weakGet(records, value) && own(value).type ? own(value) : newText(toText(value))));
 const insertAll = (parent, list, before) => each(list, (one) => insert(parent, one, before));
 
+function setData(record, text) {
+  record.data = toText(text);
+  observe(record, "characterData", []);
+}
 expose("CharacterData", class CharacterData extends global.Node {
   get data() { return own(this).data; }
-  set data(text) { own(this).data = toText(text); }
+  set data(text) { setData(own(this), text); }
   get length() { return own(this).data.length; }
   remove() { detach(own(this)); }
 });
 expose("Text", class Text extends global.CharacterData {
   constructor(text = "") { return wrap(newText(toText(text))); }
+  get wholeText() {
+    const one = own(this), list = one.parent === null ? [one] : one.parent.children;
+    let from = listIndex(list, one), end = from + 1, text = "";
+    while (from > 0 && list[from - 1].type === TEXT) from--;
+    while (end < list.length && list[end].type === TEXT) end++;
+    for (; from < end; from++) text += list[from].data;
+    return text;
+  }
 });
 expose("Comment", class Comment extends global.CharacterData {
   constructor(text = "") { return wrap(newText(toText(text), COMMENT)); }
@@ -2284,7 +2536,7 @@ function insertAt(record, place, list) {
 }
 /** The nodes of a text of markup. Their scripts do not run (HTML 8.5.4). */
 function fragment(text, context) {
-  const list = grown(ask("parse", [text, context === "html" || context === "template" ? "body" : context]));
+  const list = grown(ask("parse", [text, context === "html" ? "body" : context]));
   each(list, (one) => {
     one.parent = null;
     walk(one, (inner) => {
@@ -2359,7 +2611,7 @@ function reflect(prototype, texts, urls = "", booleans = "", numbers = "") {
   add(urls, (record, name) => (attribute(record, name) === null ? "" : inDocument(attribute(record, name))), setAttribute);
   add(booleans, (record, name) => attribute(record, name) !== null,
     (record, name, value) => (value ? setAttribute(record, name, "") : removeAttribute(record, name)));
-  add(numbers, (record, name) => toNumber(attribute(record, name)) || 0, setAttribute);
+  add(numbers, (record, name) => (test(/^(?:max|min)length$/, name) && attribute(record, name) === null ? -1 : toNumber(attribute(record, name)) || 0), setAttribute);
 }
 function attributesOf(record) {
   const names = ownKeys(record.attributes), list = map(names, (name) => ({ name, value: record.attributes[name], nodeName: name, nodeValue: record.attributes[name] }));
@@ -2396,6 +2648,9 @@ expose("DOMTokenList", class DOMTokenList {
   toString() { return own(this).text(); }
   [iteratorSymbol]() { return apply(arrayValues, own(this).list(), []); }
 });
+for (let at = 0; at < 32; at++) {
+  defineProperty(prototypes.DOMTokenList, at, { get() { return own(this).list()[at]; }, enumerable: false, configurable: true });
+}
 function tokens(record, name) {
   const made = create(prototypes.DOMTokenList);
   const list = () => words(attribute(record, name) || "");
@@ -2422,6 +2677,14 @@ function dataset(record) {
       ? { value: record.attributes[attributeOf(key)], writable: true, enumerable: true, configurable: true } : undefined),
   }));
 }
+const LENGTHS = /^(?:(?:min|max)?(?:width|height)|(?:min|max)(?:Width|Height)|top|left|right|bottom|fontSize|(?:margin|padding)\w*)$/;
+const OF_OTHERS = /^(?:Moz|moz|ms|O|Khtml)[A-Z]/; // properties of other browsers
+/** The text of a property's value, or null: a number without a unit is no length. */
+function styleValue(name, given) {
+  const text = stripped(given);
+  if (test(LENGTHS, name) && test(/^-?[\d.]+$/, text)) return toNumber(text) === 0 ? "0px" : null;
+  return test(/^[A-Za-z]+$/, text) ? lower(text) : text;
+}
 /** CSS properties of an element: kept, without effect. */
 function styleOf(record) {
   if (record.style !== null) return record.style;
@@ -2434,7 +2697,8 @@ function styleOf(record) {
   });
   const read = (text) => each(split(text, /;/g), (part) => {
     const at = indexOf(part, ":");
-    if (at > 0) values[camel(stripped(slice(part, 0, at)))] = stripped(slice(part, at + 1));
+    const name = camel(stripped(slice(part, 0, at))), value = styleValue(name, slice(part, at + 1));
+    if (at > 0 && value !== null) values[name] = value;
   });
   read(attribute(record, "style") || "");
   const hyphened = (name) => replaced(name, /[A-Z]/g, (match) => "-" + lower(match[0]));
@@ -2445,13 +2709,15 @@ function styleOf(record) {
   });
   record.style = new ProxyOfTheWorld(values, bare({
     get: (_, key) => (typeof key !== "string" ? undefined : key in methods ? methods[key]
-      : key === "length" ? ownKeys(values).length - 1 : values[key] ?? ""),
+      : key === "length" ? ownKeys(values).length - 1 : values[key] ?? (test(OF_OTHERS, key) ? undefined : "")),
     set(_, key, value) {
-      values[key] = toText(value);
+      const text = styleValue(key, toText(value));
+      if (text === null) return true;
+      values[key] = text;
       mine(record, "attributes").style = values.cssText;
       return true;
     },
-    has: () => true,
+    has: (_, key) => typeof key === "string" && !test(OF_OTHERS, key),
   }));
   return record.style;
 }
@@ -2511,7 +2777,15 @@ const cellAfter = (record) => {
 
 expose("HTMLElement", class HTMLElement extends global.Element {
   get innerText() { return visibleText(own(this)); }
-  set innerText(text) { setText(own(this), toText(text)); }
+  set innerText(text) {
+    const one = own(this), lines = split(text === null ? "" : toText(text), /\r\n?|\n/g);
+    if (lines.length < 2) return setText(one, lines[0]);
+    removeChildren(one);
+    each(lines, (line, at) => {
+      if (at > 0) insert(one, newElement("br"), null);
+      if (line !== "") insert(one, newText(line), null);
+    });
+  }
   get outerText() { return visibleText(own(this)); }
   get dataset() { return dataset(own(this)); }
   get style() { return styleOf(own(this)); }
@@ -2725,9 +2999,23 @@ share(of("button"), {
 });
 share(of("select"), {
   get type() { return attribute(own(this), "multiple") === null ? "select-one" : "select-multiple"; },
-  get options() { const one = own(this); return collection(() => optionsOf(one)); },
+  get options() {
+    const one = own(this);
+    return collection(() => optionsOf(one), undefined, (key, value) => {
+      const list = optionsOf(one), at = toNumber(key);
+      if (key === "length") each(arraySlice(list, +value), detach);
+      else if (key === "selectedIndex") chooseOption(one, list[value] || null);
+      else if (value === null && list[at]) detach(list[at]);
+      else if (value !== null && list[at]) { insert(list[at].parent, own(value), list[at]); detach(list[at]); }
+      else if (value !== null) {
+        for (let count = list.length; count < at && count < TASKS_MAX; count++) insert(one, newElement("option"), null);
+        insert(one, own(value), null);
+      }
+    });
+  },
   get selectedOptions() { const one = own(this); return collection(() => selectedOptions(one)); },
   get length() { return optionsOf(own(this)).length; },
+  set length(count) { this.options.length = count; },
   get selectedIndex() { const one = own(this); return listIndex(optionsOf(one), selectedOptions(one)[0]); },
   set selectedIndex(at) { const one = own(this); chooseOption(one, optionsOf(one)[at] || null); },
   get value() { const chosen = selectedOptions(own(this))[0]; return chosen ? optionValue(chosen) : ""; },
@@ -2772,6 +3060,7 @@ share(of("img"), {
 expose("Event", class Event {
   constructor(type, options = {}) {
     const event = newEvent(type, options || {}, new.target.prototype);
+    own(event).isTrusted = false;
     each(ownKeys(options || {}), (name) => (hasProperty(own(event), name) ? 0 : own(event)[name] = options[name]));
     return event;
   }
@@ -2786,7 +3075,10 @@ expose("Event", class Event {
   get returnValue() { return !own(this).canceled; }
   set returnValue(value) { if (!value) this.preventDefault(); }
   get timeStamp() { return own(this).time; }
-  get isTrusted() { return false; }
+  get isTrusted() { return own(this).isTrusted; }
+  get composed() { return own(this).composed; }
+  get cancelBubble() { return own(this).stopped; }
+  set cancelBubble(value) { if (value) own(this).stopped = true; }
   preventDefault() { if (own(this).cancelable) own(this).canceled = true; }
   stopPropagation() { own(this).stopped = true; }
   stopImmediatePropagation() { own(this).stopped = own(this).stoppedNow = true; }
@@ -2808,7 +3100,10 @@ const eventFields = (name, fields, initial = null) => each(words(fields), (field
 }));
 eventFields("CustomEvent", "detail");
 eventFields("ErrorEvent", "error");
-eventFields("ErrorEvent", "message filename", "");
+eventFields("ErrorEvent", "filename", "");
+defineProperty(prototypes.ErrorEvent, "message", {
+  get() { if (own(this).isUncertain) miss("error.message"); return own(this).message ?? ""; }, enumerable: true, configurable: true,
+});
 eventFields("ErrorEvent", "lineno colno", 0);
 eventFields("HashChangeEvent", "oldURL newURL", "");
 eventFields("SubmitEvent", "submitter");
@@ -2825,6 +3120,14 @@ each(["MouseEvent", "KeyboardEvent"], (name) => eventFields(name, "ctrlKey shift
 eventFields("PopStateEvent", "state");
 eventFields("PageTransitionEvent", "persisted", false);
 eventFields("UIEvent", "which", 0);
+defineProperty(prototypes.KeyboardEvent, "which", { get() { return this.keyCode; }, enumerable: true, configurable: true });
+each(words("NONE CAPTURING_PHASE AT_TARGET BUBBLING_PHASE"), (name, at) => each([global.Event, prototypes.Event], (object) => {
+  defineProperty(object, name, { value: at, enumerable: true });
+}));
+each(words("x:clientX y:clientY pageX:clientX pageY:clientY"), (word) => {
+  const names = split(word, /:/g);
+  defineProperty(prototypes.MouseEvent, names[0], { get() { return own(this)[names[1]] ?? 0; }, enumerable: true, configurable: true });
+});
 defineProperty(prototypes.MouseEvent, "which", { get() { return this.button + 1; }, enumerable: true, configurable: true });
 share(prototypes.CustomEvent, { initCustomEvent(type, bubbles, cancelable, detail) { this.initEvent(type, bubbles, cancelable); own(this).detail = detail; } });
 share(prototypes.MouseEvent, { initMouseEvent(type, bubbles, cancelable) { this.initEvent(type, bubbles, cancelable); } });
@@ -2894,7 +3197,7 @@ expose("Document", class Document extends global.Node {
   createEvent(kind) {
     const name = replaced(toText(kind), /s$/g, () => "");
     const found = find(["Event", "CustomEvent", ...ownKeys(EVENTS)], (one) => lower(one) === lower(name));
-    return newEvent("", {}, prototypes[found || "Event"]);
+    return untrusted(newEvent("", {}, prototypes[found || "Event"]));
   }
   createRange() {
     const made = { createContextualFragment: (text) => wrap(executable(toText(text))), selectNode() {}, selectNodeContents() {}, detach() {} };
@@ -2932,7 +3235,7 @@ function setCookie(text) {
   const url = here(), domain = settings.domain && lower(replaced(settings.domain, /^\./g, () => ""));
   if ("httponly" in settings || (name === "" && value === "")) return;
   if (domain && domain !== url.hostname && (!endsWith(url.hostname, "." + domain) || !has(domain, "."))) return;
-  if (test(/[\x00-\x1f\x7f]/, text) || (lower(settings.samesite || "") === "none" && !("secure" in settings))) return;
+  if (test(/[\x00-\x1f\x7f]/, replaced(text, /[\t ]*(?:[;=]|$)[\t ]*|^\t+/g, () => "")) || (lower(settings.samesite || "") === "none" && !("secure" in settings))) return;
   const isHost = startsWith(lower(name), "__host-");
   if ((isHost || startsWith(lower(name), "__secure-")) && !("secure" in settings)) return;
   if (isHost && (domain || settings.path !== "/")) return;
@@ -2942,8 +3245,8 @@ function setCookie(text) {
   const age = settings["max-age"];
   const gone = age !== undefined && test(/^-?\d+$/, age) ? toNumber(age) <= 0
     : settings.expires !== undefined && parseDate(settings.expires) <= now();
-  if (gone) delete page.jar["=" + name];
-  else page.jar["=" + name] = value;
+  if (gone || page.jar["=" + name] !== value) delete page.jar["=" + name]; // a new value is a new cookie: the last one
+  if (!gone) page.jar["=" + name] = value;
 }
 
 /** Elements that are found by name: as properties of the document and of the window (HTML 3.1.5, 7.2.2.3). */
@@ -2996,13 +3299,13 @@ function setPart(part, value) {
   }
 }
 const locationMembers = {
+  get ancestorOrigins() { return create(bare({ length: 0, item: () => null, contains: () => false })); },
   get href() { return page.url; }, set href(value) { navigate("script", value); },
   get origin() { return here().origin; },
   assign(href) { navigate("script", href); },
   replace(href) { navigate("script", href); },
-  reload() { follow("script", here(), { reloads: true }); },
+  reload() { follow("script", here(), { reloads: true, isReload: true }); },
   toString() { return page.url; },
-  get ancestorOrigins() { return { length: 0, item: () => null, contains: () => false }; },
 };
 guard(locationMembers, (object) => object === theLocation);
 each(ownKeys(locationMembers), (name) => {
@@ -3015,7 +3318,7 @@ each(["protocol", "host", "hostname", "port", "pathname", "search", "hash"], (pa
   get: () => here()[part], set: (value) => setPart(part, value), enumerable: true, configurable: false,
 }));
 
-let historyState = null;
+let historyState = null, historyLength = 2; // a new tab has an empty page before the first
 const changeHistory = (state, _, href) => {
   if (href !== undefined && href !== null) {
     const url = parsedUrl(href, documentBase(), page.request.encoding);
@@ -3026,22 +3329,24 @@ const changeHistory = (state, _, href) => {
 };
 expose("History", class History {
   constructor() { illegal(); }
-  get length() { return 1; }
+  get length() { return historyLength; }
   get state() { return historyState; }
   get scrollRestoration() { return "auto"; }
   set scrollRestoration(_) {}
-  pushState(state, title, href) { changeHistory(state, title, href); }
+  pushState(state, title, href) { changeHistory(state, title, href); historyLength++; }
   replaceState(state, title, href) { changeHistory(state, title, href); }
   back() { miss("history.back"); }
   forward() {}
   go(by) { if (!by) theLocation.reload(); else if (by < 0) miss("history.go"); }
 });
 
+/** Notes a read of what a script that was left out may have set. */
+const readsKept = () => void (page.readsUnknown ||= page.needs.length > 0);
 expose("Storage", class Storage {
   constructor() { illegal(); }
   get length() { return ownKeys(own(this).values).length; }
   key(at) { return ownKeys(own(this).values)[at] ?? null; }
-  getItem(key) { return own(this).values[toText(key)] ?? null; }
+  getItem(key) { readsKept(); return own(this).values[toText(key)] ?? null; }
   setItem(key, value) { own(this).values[toText(key)] = toText(value); }
   removeItem(key) { delete own(this).values[toText(key)]; }
   clear() { own(this).values = bare(); }
@@ -3049,8 +3354,8 @@ expose("Storage", class Storage {
 function newStorage(values) {
   const state = bare({ values }), made = create(prototypes.Storage);
   const seen = new ProxyOfTheWorld(made, bare({
-    get: (target, key, self) => (typeof key === "string" && !(key in target) ? state.values[key] : Reflect_get(target, key, self)),
-    set: (_, key, value) => ((state.values[key] = toText(value)), true),
+    get: (target, key, self) => (typeof key === "string" && !(key in target) ? (readsKept(), state.values[key]) : Reflect_get(target, key, self)),
+    set: (_, key, value) => (key === "length" || (state.values[key] = toText(value)), true),
     has: (target, key) => key in target || key in state.values,
     deleteProperty: (_, key) => delete state.values[key],
     ownKeys: () => ownKeys(state.values),
@@ -3196,7 +3501,10 @@ expose("DOMImplementation", class DOMImplementation {
   createHTMLDocument(title = "") { return wrap(separateDocument(`<!doctype html><title>${toText(title)}</title>`)); }
 });
 expose("DOMParser", class DOMParser {
-  parseFromString(text) { return wrap(separateDocument(toText(text))); }
+  parseFromString(text, type) {
+    if (lower(toText(type)) !== "text/html") miss("a document in XML");
+    return wrap(separateDocument(toText(text)));
+  }
 });
 /** A document beside the page's own: its scripts do not run, and it has no window. */
 function separateDocument(text) {
@@ -3251,13 +3559,19 @@ expose("TextEncoder", class TextEncoder {
   }
 });
 expose("TextDecoder", class TextDecoder {
-  constructor(label = "utf-8") { if (!test(/^\s*utf-?8\s*$/i, toText(label))) miss("TextDecoder of " + label); }
+  constructor(label = "utf-8", options = {}) {
+    if (!test(/^\s*utf-?8\s*$/i, toText(label))) miss("TextDecoder of " + label);
+    weakSet(records, this, bare({ fatal: !!(options && options.fatal), keepsMark: !!(options && options.ignoreBOM) }));
+  }
+  get fatal() { return own(this).fatal; }
+  get ignoreBOM() { return own(this).keepsMark; }
   get encoding() { return "utf-8"; }
   decode(bytes) {
     if (bytes === undefined) return "";
     const list = bytes instanceof global.ArrayBuffer ? new global.Uint8Array(bytes) : bytes;
     const text = decodedBytes(list);
-    return text[0] === "\ufeff" ? slice(text, 1) : text;
+    if (own(this).fatal && has(text, "\ufffd")) throw new TypeErrorOfTheWorld("The encoded data was not valid.");
+    return text[0] === "\ufeff" && !own(this).keepsMark ? slice(text, 1) : text;
   }
 });
 
@@ -3439,6 +3753,7 @@ const keptOf = (name) => {
 };
 function readKept(text) {
   page.kept = text ? bare(parseJson(text)) : bare({ name: "", origin: "", origins: bare() });
+  page.isReload = page.kept.isReload === true;
   bare(page.kept.origins);
   each(ownKeys(page.kept.origins), (origin) => {
     bare(page.kept.origins[origin]);
@@ -3447,7 +3762,9 @@ function readKept(text) {
 }
 function writtenKept() {
   const { kept } = page;
-  if (kept.name === "" && storages.localStorage === null && storages.sessionStorage === null) return page.request.kept || "";
+  const isReload = page.jump !== null && page.jump.isReload;
+  if (kept.name === "" && storages.localStorage === null && storages.sessionStorage === null && isReload === !!kept.isReload) return page.request.kept || "";
+  kept.isReload = isReload;
   const { origin } = here();
   each(["localStorage", "sessionStorage"], (name) => storages[name] && (kept.origins[origin][name] = own(storages[name]).values));
   kept.origin = origin;
@@ -3462,8 +3779,8 @@ const constants = (values) => {
   each(ownKeys(values), (name) => defineProperty(made, name, { value: values[name], writable: true, enumerable: true, configurable: true }));
   return made;
 };
-const screenObject = constants({ width: 1920, height: 1080, availWidth: 1920, availHeight: 1040, availLeft: 0, availTop: 0, colorDepth: 24,
-  pixelDepth: 24, orientation: { type: "landscape-primary", angle: 0 }, isExtended: false });
+const screenObject = create(constants({ width: 1920, height: 1080, availWidth: 1920, availHeight: 1040, availLeft: 0, availTop: 0, colorDepth: 24,
+  pixelDepth: 24, orientation: { type: "landscape-primary", angle: 0 }, isExtended: false }));
 replaceable("screen", () => screenObject);
 replaceable("navigator", () => navigatorObject);
 replaceable("history", () => historyObject);
@@ -3472,7 +3789,7 @@ const storages = bare({ localStorage: null, sessionStorage: null });
 each(ownKeys(storages), (name) => replaceable(name, () => storages[name] || (storages[name] = newStorage(keptOf(name)))));
 /* A page of another site does not see the name (HTML 7.4.5, update document for history step application). */
 defineProperty(global, "name", {
-  get: () => (page.kept.origin === "" || page.kept.origin === here().origin ? page.kept.name : (miss("window.name"), "")),
+  get: () => (readsKept(), page.kept.origin === "" || page.kept.origin === here().origin ? page.kept.name : (miss("window.name"), "")),
   set(value) { page.kept.name = toText(value); page.kept.origin = ""; },
   enumerable: true, configurable: true,
 });
@@ -3548,6 +3865,8 @@ const functions = {
     if (page.jump !== null && page.jump.task !== page.tasksRun) exceed("a jump that is stopped");
     parser.stopped = true;
     page.jump = null;
+    if (page.refresh !== null && page.refresh.task) cancel(page.refresh.task);
+    page.refresh = null;
   },
   focus() {}, blur() {}, close() {}, scroll: scrolls, scrollTo: scrolls, scrollBy: scrolls, moveTo() {}, resizeTo() {},
   postMessage(data) {
@@ -3568,6 +3887,13 @@ const functions = {
   reportError(error) { report(error); },
 };
 each(ownKeys(functions), (name) => defineProperty(global, name, { value: functions[name], writable: true, enumerable: true, configurable: true }));
+each(["setTimeout", "setInterval", "fetch"], (name) => defineProperty(global[name], "length", { value: 1, configurable: true }));
+each(["requestAnimationFrame", "cancelAnimationFrame"], (name) => defineProperty(global, "webkit" + upper(name[0]) + slice(name, 1), {
+  value: functions[name], writable: true, enumerable: true, configurable: true,
+}));
+defineProperty(global, "webkitURL", { value: global.URL, writable: true, configurable: true });
+defineProperty(global, "WebKitMutationObserver", { value: global.MutationObserver, writable: true, configurable: true });
+replaceable("clientInformation", () => navigatorObject);
 const consoleObject = {};
 each(["log", "info", "warn", "error", "debug", "trace", "dir", "table", "group", "groupEnd", "groupCollapsed", "time", "timeEnd",
   "timeLog", "assert", "count", "countReset", "clear", "dirxml", "profile", "profileEnd", "timeStamp"],
@@ -3589,17 +3915,33 @@ global.Option = function Option(text = "", value) {
 global.Audio = function Audio() { return wrap(newElement("audio")); };
 prototypes.Image = of("img");
 prototypes.Option = of("option");
-global.Intl = { DateTimeFormat: function DateTimeFormat() {
-  const made = { resolvedOptions: () => ({ locale: page.request.languages[0] || "en-US", calendar: "gregory", numberingSystem: "latn", timeZone: "UTC" }) };
-  each(["format", "formatToParts", "formatRange"], (name) => missing(made, name, "Intl.DateTimeFormat."));
-  return made;
-} };
-each(words("Collator DisplayNames DurationFormat ListFormat Locale NumberFormat PluralRules RelativeTimeFormat Segmenter " +
+global.Intl = {
+  DateTimeFormat: function DateTimeFormat(locales, options) {
+    const made = {
+      resolvedOptions: () => ({ locale: page.request.languages[0] || "en-US", calendar: "gregory", numberingSystem: "latn", timeZone: "UTC",
+        year: "numeric", month: "numeric", day: "numeric" }),
+      format: (date) => dateText(date === undefined ? new DateOfThePage() : new DateOfTheWorld(date), locales, options, THREE, EACH),
+    };
+    each(["formatToParts", "formatRange"], (name) => missing(made, name, "Intl.DateTimeFormat."));
+    return made;
+  },
+  Collator: function Collator(locales, options) {
+    const made = { compare: (one, other) => localeCompare(toText(one), other, locales, options) };
+    missing(made, "resolvedOptions", "Intl.Collator.");
+    return made;
+  },
+  NumberFormat: function NumberFormat(locales, options) {
+    const made = { format: (value) => numberText(value, locales, options) };
+    each(["formatToParts", "formatRange", "resolvedOptions"], (name) => missing(made, name, "Intl.NumberFormat."));
+    return made;
+  },
+};
+each(words("DisplayNames DurationFormat ListFormat Locale PluralRules RelativeTimeFormat Segmenter " +
   "getCanonicalLocales supportedValuesOf"), (name) => missing(global.Intl, name, "Intl."));
 /* Only what a script asks about how it came here: a first visit. */
 function entriesByType(type) {
   if (type !== "navigation") return miss("performance.getEntriesByType"), [];
-  const entry = { name: page.url, entryType: "navigation", type: "navigate", redirectCount: 0, serverTiming: [], startTime: 0 };
+  const entry = { name: page.url, entryType: "navigation", type: page.isReload ? "reload" : "navigate", redirectCount: 0, serverTiming: [], startTime: 0 };
   each(words("duration nextHopProtocol transferSize encodedBodySize decodedBodySize deliveryType activationStart workerStart responseStatus " +
     "domInteractive domComplete domContentLoadedEventStart domContentLoadedEventEnd loadEventStart loadEventEnd fetchStart " +
     "domainLookupStart domainLookupEnd connectStart connectEnd secureConnectionStart requestStart responseStart responseEnd " +
@@ -3611,7 +3953,7 @@ defineProperty(global, "performance", { value: {
   now: () => (page.clock += READING_MS), mark() {}, measure() {}, clearMarks() {}, clearMeasures() {}, getEntriesByType: entriesByType,
   get timing() { const at = floor(page.request.now_ms); return { navigationStart: at, fetchStart: at, responseStart: at, domLoading: at, loadEventEnd: 0 }; },
   get timeOrigin() { return page.request.now_ms; },
-  get navigation() { return { type: 0, redirectCount: 0 }; },
+  get navigation() { return { type: page.isReload ? 1 : 0, redirectCount: 0 }; },
 }, writable: true, configurable: true });
 
 defineProperty(global, Symbol.toStringTag, { value: "Window", configurable: true });
@@ -3633,8 +3975,11 @@ const listOf = (count) => {
   return list;
 };
 
+const tagged = bare({ Screen: screenObject, Performance: global.performance, console: consoleObject, Crypto: cryptoObject, Intl: global.Intl });
+each(ownKeys(tagged), (name) => defineProperty(tagged[name], Symbol.toStringTag, { value: name, configurable: true }));
 const platformOf = (agent) => (has(agent, "Windows") ? "Win32" : has(agent, "Macintosh") ? "MacIntel" : has(agent, "iPhone") ? "iPhone"
   : has(agent, "iPad") ? "iPad" : has(agent, "Android") ? "Linux armv81" : "Linux x86_64");
+const emptyValues = () => apply(arrayValues, [], []);
 const navigatorMembers = {
   get userAgent() { return page.request.user_agent; },
   get appVersion() { return replaced(page.request.user_agent, /^Mozilla\//g, () => ""); },
@@ -3644,9 +3989,9 @@ const navigatorMembers = {
   get maxTouchPoints() { return test(/Android|iPhone|iPad|Mobile/, page.request.user_agent) ? 5 : 0; },
   get vendor() { return has(page.request.user_agent, "Chrome/") ? "Google Inc." : has(page.request.user_agent, "Safari/") ? "Apple Computer, Inc." : ""; },
   appName: "Netscape", appCodeName: "Mozilla", product: "Gecko", productSub: "20030107", vendorSub: "", cookieEnabled: true, onLine: true,
-  webdriver: true, hardwareConcurrency: 4, deviceMemory: 8, doNotTrack: null, pdfViewerEnabled: true,
-  get plugins() { return { length: 5, item: () => null, namedItem: () => null, refresh() {} }; },
-  get mimeTypes() { return { length: 2, item: () => null, namedItem: () => null }; },
+  webdriver: true, hardwareConcurrency: 4, doNotTrack: null, pdfViewerEnabled: false,
+  get plugins() { return { length: 0, item: () => null, namedItem: () => null, refresh() {}, [iteratorSymbol]: emptyValues }; },
+  get mimeTypes() { return { length: 0, item: () => null, namedItem: () => null, [iteratorSymbol]: emptyValues }; },
   javaEnabled: () => false, sendBeacon: () => true, vibrate: () => false,
 };
 share(prototypes.Navigator, navigatorMembers);
@@ -3898,17 +4243,36 @@ const MISSED = bare({
     onresourcetimingbufferfull setResourceTimingBufferSize toJSON`,
 });
 
-/** Reading such a name is a miss; a script may give it a value of its own. */
+/** Reading such a name is a miss; a script may give it a value of its own. Interfaces and some objects are there, and using one is a miss. */
 function missing(object, name, owner) {
   if (name in object) return;
+  const isThere = owner === "" && (test(/^[A-Z]/, name) || contains(OBJECTS, name));
   defineProperty(object, name, {
-    get() { miss(owner + name); return undefined; },
+    get() {
+      if (isThere) return stubs[name] || (stubs[name] = stubOf(name));
+      miss(owner + name);
+      return undefined;
+    },
     set(value) { defineProperty(this === undefined ? object : this, name, { value, writable: true, enumerable: true, configurable: true }); },
-    enumerable: false, configurable: true,
+    enumerable: owner === "navigator.", configurable: true,
   });
+}
+const OBJECTS = words("CSS Temporal WebAssembly caches cookieStore customElements external indexedDB navigation scheduler speechSynthesis trustedTypes visualViewport");
+const stubs = bare(), nothing = function () {};
+/* Interfaces of which nothing in this world is an instance. */
+const WITHOUT_INSTANCES = /^(?:File|FileList|FileReader|Headers|Request|Response|ReadableStream|WritableStream|OffscreenCanvas|ImageBitmap|ImageData)$/;
+function stubOf(name) {
+  const use = () => { miss(name); return undefined; };
+  const refuse = () => { miss(name); throw new TypeErrorOfTheWorld("Illegal constructor"); };
+  return new ProxyOfTheWorld(contains(OBJECTS, name) ? {} : boundTo(nothing), bare({
+    get: (_, key) => (key === hasInstance && test(WITHOUT_INSTANCES, name) ? () => false : use()),
+    has: use, set: refuse, deleteProperty: refuse, defineProperty: refuse, getPrototypeOf: refuse, ownKeys: refuse,
+    getOwnPropertyDescriptor: use, apply: refuse, construct: refuse,
+  }));
 }
 const secureNames = bare({ Window: bare(), Navigator: create(prototypes.Navigator) });
 setPrototypeOf(navigatorObject, secureNames.Navigator);
+defineProperty(secureNames.Navigator, "deviceMemory", { value: 8, enumerable: true });
 defineProperty(secureNames.Navigator, "serviceWorker", {
   get: () => ({ register: () => waitsFor("a service worker"), ready: waitsFor("a service worker"), controller: null,
     getRegistrations: () => waitsFor("a service worker"), addEventListener() {} }),
@@ -4050,7 +4414,7 @@ each(ownKeys(prototypes), (name) => {
   markBuiltIn(prototypes[name]);
   markBuiltIn(global[name]);
 });
-each([global, theLocation, String.prototype, Date.prototype, Math, DateOfThePage, navigatorObject, prototypes.Navigator,
+each([global, theLocation, String.prototype, Array.prototype, BigInt.prototype, Number.prototype, Error, Date.prototype, Math, DateOfThePage, navigatorObject, prototypes.Navigator,
   global.performance], markBuiltIn);
 
 defineProperty(global, "__run", {
@@ -4059,7 +4423,12 @@ defineProperty(global, "__run", {
     prepare(parseJson(text));
     if (page.request.refresh !== null) declareRefresh("refresh-header", page.request.refresh);
     parseTo(null);
-    if (!parser.stopped && !parser.opened) endParsing();
+    if (!parser.stopped && !parser.opened) {
+      const { openings } = parser;
+      // The end of the answer comes in a task of its own: timers without a delay run before it.
+      if (page.request.whole) queue(0, () => parser.stopped || parser.openings !== openings || endParsing());
+      else endParsing();
+    }
     runTasks();
     const found = outcome();
     each(["cookies", "needs", "referrer_policies"], (name) => found[name] && setPrototypeOf(found[name], null));
