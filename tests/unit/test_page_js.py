@@ -209,6 +209,66 @@ def test_an_external_script_is_needed_only_where_the_page_does_not_leave_without
 
 
 @pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("<form id=f action=/b></form>", "f.submit()"),
+        ("", "document.body.innerHTML = '<form id=f action=/b></form>'; f.requestSubmit()"),
+        ("<form id=f action=/b><button id=x></button></form>", "x.click()"),
+        ("<a id=x href=/b>x</a>", "x.click()"),
+        ("<a id=x href=/b>x</a>", "location = x.href"),
+        ("<a id=x href=/b>x</a>", "location = document.links[0]"),
+        ("<a id=x href=/b>x</a>", "location = x.cloneNode().pathname"),
+        ("<p id=x data-u=/b>x</p>", "location = x.getAttribute('data-u')"),
+        ("<p id=x data-u=/b>x</p>", "location = x.dataset.u"),
+        ("<p id=x>/b</p>", "location = x.textContent"),
+        ("<p id=x>/b</p>", "location = x.firstChild.data"),
+        ("<p id=x>/b</p>", "location = x.innerHTML"),
+        ("<p id=x class=go>x</p>", "if (x.classList.contains('go')) location = '/b'"),
+        ("<p id=x>x</p>", "if (x.style.display !== 'none') location = '/b'"),
+        ("<title>/b</title>", "location = document.title"),
+        ("<input id=x value=/b>", "location = x.value"),
+        ("", "if (!document.getElementById('bait')) location = '/b'"),
+        ("", "if (!document.querySelectorAll('.bait').length) location = '/b'"),
+        ("<script>u = '/b'</script>", "location = u"),
+        ("<script>let to = {u: '/b'}</script>", "location = to.u"),
+        ("<script>function go() { location = '/b' }</script>", "go()"),
+        ("<script>var u = '/b'; onload = function () { location = u }</script>", ""),
+    ],
+)
+def test_a_script_that_may_change_what_the_jump_reads_is_needed(before: str, after: str) -> None:
+    page = f"<body>{before}<script src=/a.js></script><script>{after}</script>"
+    assert landing(page, fetches_left=3) == "needs"
+    assert landing(page, fetches_left=0) == "unresolved"
+    assert landing(page, scripts={"http://ads.example/a.js": "void 0"}).rstrip("?") == "/b"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "<script>location = '/b'</script>",
+        "<form id=f action=/b></form><script>f.submit()</script>",
+        "<p id=x data-u=/b>x</p><script>location = x.dataset.u</script>",
+        "<p id=x>/b</p><script>location = x.textContent</script>",
+        "<script>var u = '/b'</script><script>location = u</script>",
+        "<script>onload = function () { location = '/b' }</script>",
+        "<script>var a = document.createElement('a'); a.href = '/b'; a.click()</script>",
+        "<script>var f = document.createElement('form'); f.action = '/b'; document.body.appendChild(f); f.submit()"
+        "</script>",
+        "<script>var s = document.createElement('script'), f = document.getElementsByTagName('script')[0]; s.src"
+        " = '/t.js'; f.parentNode.insertBefore(s, f); document.documentElement.classList.add('js'); location = '/b'"
+        "</script>",
+    ],
+)
+def test_a_jump_that_reads_nothing_of_what_was_before_a_script_goes_without_it(after: str) -> None:
+    assert landing(f"<body><script src=/a.js></script>{after}", fetches_left=3).rstrip("?") == "/b"
+
+
+def test_a_script_beyond_the_bound_makes_a_jump_unresolved_that_reads_what_an_earlier_script_has_set() -> None:
+    page = "<script src=/1.js></script><script src=/2.js></script><script>location = '/?' + n</script>"
+    assert landing(page, scripts={"http://ads.example/1.js": "n = 1"}, fetches_left=0) == "unresolved"
+
+
+@pytest.mark.parametrize(
     "code",
     [
         "document.createElement('canvas').getContext('2d').fillText('x', 0, 0)",

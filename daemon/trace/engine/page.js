@@ -487,7 +487,8 @@ const page = bare({
   missed: "", missedToLeave: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
   event: undefined, referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
   observers: [], atLoad: [], ignoresWrites: 0, tasksRun: 0, loading: false, evalBlocked: false, title: null,
-  watchesNames: false, readsUnknown: false, scrolls: false, errorReads: "", missedBefore: null, isReload: false, textBefore: "",
+  leftOut: 0, watchesNames: false, readsUnknown: false, scrolls: false, errorReads: "", missedBefore: null, isReload: false,
+  textsRun: "", namesBefore: [], namesAt: 0,
 });
 
 const MUCH_TEXT = 600; // characters: so many are no jump page's
@@ -794,17 +795,34 @@ function own(object) {
   if (record === undefined) throw new TypeErrorOfTheWorld("Illegal invocation");
   return record;
 }
+/** Notes a read of what a script that was left out may have set. */
+const doubts = () => void (page.readsUnknown ||= page.leftOut > 0);
+/** Whether a script that was left out may have changed a node: one that was there before it. */
+const isOlder = (record) => record.since < page.leftOut;
+/** The record of an object of which a script reads what other scripts may change. */
+function toRead(object) {
+  const record = own(object);
+  if (isOlder(record)) doubts();
+  return record;
+}
+/** The wrapper of what a script has looked for. */
+function lookedUp(record) {
+  if (!record) doubts();
+  return wrap(record);
+}
 /* Scripts touch few nodes of a page, so what all records begin with is in one prototype. `mine` gives a record a dictionary
 of its own before something is added to it. */
 const NOTHING = freeze(bare()), NO_CHILDREN = freeze([]);
 const beginning = bare({
   data: "", attributes: NOTHING, children: NO_CHILDREN, parent: null, wrapper: null, listeners: NOTHING, handlers: NOTHING,
   namespace: HTML, value: null, checked: null, selected: null, started: false, fromParser: false, style: null, content: null,
+  since: 0, // how many scripts had been left out before
 });
 function newRecord(type, tag) {
   const record = create(beginning);
   record.type = type;
   record.tag = tag;
+  if (page.leftOut) record.since = page.leftOut;
   return record;
 }
 function mine(record, key) {
@@ -1103,18 +1121,30 @@ function prepareScript(record) {
     else queue(0, run);
   }
 }
-/** Whether a script may have a variable that an earlier one has made, and that a script which was left out may have changed. */
+let BUILT_INS = 0; // names of the window; those that pages add come after them, then symbols
+/** Whether a text has a name of the page's that a script which was left out may have changed. */
 function sharesNames(text) {
-  let found = false;
-  replaced(page.textBefore, /\b(?:var|let)\s+([\w$]+)|\b(?:window|self)\.([\w$]+)\s*=(?!=)/g, (match) => {
-    found ||= has(text, match[1] || match[2]);
-    return "";
-  });
-  return found;
+  if (page.namesAt !== page.leftOut) {
+    page.namesAt = page.leftOut;
+    page.namesBefore = filter(arraySlice(ownKeys(global), BUILT_INS), (name) => typeof name === "string");
+    replaced(page.textsRun, /\b(?:let|const|class)\s+([\w$]+)/g, (match) => void push(page.namesBefore, match[1]));
+  }
+  return some(page.namesBefore, (name) => hasWord(text, name));
+}
+function hasWord(text, word) {
+  for (let at = indexOf(text, word); at >= 0; at = indexOf(text, word, at + 1)) {
+    if (!isOfWord(charCode(text, at - 1)) && !isOfWord(charCode(text, at + word.length))) return true;
+  }
+  return false;
+}
+const isOfWord = (code) => (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 48 && code <= 57) || code === 95 || code === 36;
+/** Notes a text that runs after a script was left out. */
+function readsNames(text) {
+  if (page.leftOut && !page.readsUnknown && sharesNames(text)) doubts();
 }
 function runScript(record, text, kind, href = page.url) {
-  if (page.needs.length === 0) page.textBefore += text;
-  else if (!page.readsUnknown && sharesNames(text)) page.readsUnknown = true;
+  readsNames(text);
+  page.textsRun += text + "\n";
   const before = page.currentScript;
   page.currentScript = kind === "classic" ? record : null;
   if (kind === "module") {
@@ -1181,6 +1211,7 @@ function runAnswer(record, url, kind) {
     fire(record, "load");
   } else if (!(url.href in scripts)) {
     if (!contains(page.needs, url.href)) push(page.needs, url.href);
+    page.leftOut++;
     page.failuresBefore = page.failures;
     watchNames();
   } else if (scripts[url.href] === null) {
@@ -1541,6 +1572,7 @@ function listen(record, event, phase) {
     if (one.signal && one.signal.aborted) removeListener(record, state.type, one.callback, one.capture);
     if (state.stoppedNow || one.removed || (phase === 1 && !one.capture) || (phase === 3 && one.capture)) return;
     if (one.once) removeListener(record, state.type, one.callback, one.capture);
+    if (page.leftOut && typeof one.callback === "function") readsNames(functionText(one.callback));
     if (typeof one.callback === "function") call(one.callback, wrapper, [event]);
     else call((value) => one.callback.handleEvent(value), undefined, [event]);
   });
@@ -1550,6 +1582,7 @@ function listen(record, event, phase) {
 function handle(record, handler, event, state) {
   const isError = record === windowRecord && state.type === "error";
   if (isError && state.isUncertain && usesFirst(handler)) miss("error.message");
+  if (page.leftOut) readsNames(functionText(handler));
   const values = isError ? [state.message || "", page.url, 1, 1, state.error] : [event];
   const result = call(handler, wrap(record), values);
   if (result === (isError ? true : false)) state.canceled = true;
@@ -2038,6 +2071,7 @@ const encodingName = (name) => MIXED_CASE[name] || (test(/^(?:windows-|x-)/, nam
 function submitForm(form, submitter) {
   if (!isConnected(form)) return;
   if (form.isCut) miss("the rest of the page");
+  if (isOlder(form) || some(fieldsOf(form), isOlder)) doubts();
   const given = (name) => (submitter && attribute(submitter, "form" + name)) ?? attribute(form, name);
   const method = lower(given("method") || "");
   if (method === "dialog") return;
@@ -2116,6 +2150,7 @@ const isOwnWindow = (target) => contains(["", "_self", "_top", "_parent"], lower
 function requestSubmit(form, submitter) {
   if (!isConnected(form)) return;
   const skips = attribute(form, "novalidate") !== null || (submitter && attribute(submitter, "formnovalidate") !== null);
+  doubts(); // a script that was left out may listen
   if (!skips && some(fieldsOf(form), isInvalid)) return;
   const event = newEvent("submit", { bubbles: true, cancelable: true }, prototypes.SubmitEvent);
   own(event).submitter = wrap(submitter);
@@ -2177,6 +2212,7 @@ function click(record) {
   clickWith(record, untrusted(newEvent("click", { bubbles: true, cancelable: true, composed: true }, prototypes.PointerEvent)));
 }
 function clickWith(record, event) {
+  if (isConnected(record) || isOlder(record)) doubts(); // a script that was left out may listen
   const isBox = record.tag === "input" && isCheckable(record), before = record.checked;
   if (isBox) record.checked = typeOf(record) === "radio" ? true : !isChecked(record);
   const goesOn = dispatch(record, event);
@@ -2239,14 +2275,19 @@ function fieldByKey(form, key) {
   const found = key === "" ? [] : fieldsNamed(form, key);
   return found.length === 0 ? undefined : found.length === 1 ? wrap(found[0]) : radioList(found);
 }
+/** The length of a list. That of the scripts is only used to find the last one. */
+function counted(list) {
+  if (list.length === 0 || list[0].tag !== "script") doubts();
+  return list.length;
+}
 /** A live collection (DOM 4.2.10): computed at each use. */
 /** `assign`: what an assignment to an index or to the length does. */
 function collection(compute, prototype, assign) {
   const item = (target, key) => {
     if (typeof key !== "string") return undefined;
     const list = compute();
-    if (test(/^\d+$/, key)) return toNumber(key) < list.length ? wrap(list[toNumber(key)]) : undefined;
-    if (key === "length") return list.length;
+    if (test(/^\d+$/, key)) return lookedUp(list[toNumber(key)]) || undefined;
+    if (key === "length") return counted(list);
     if (key in target) return undefined;
     const found = filter(list, (one) => one.type === ELEMENT && isNamed(one, key));
     return found.length === 0 ? undefined : found.length > 1 && contains(CONTROLS, found[0].tag) ? radioList(found) : wrap(found[0]);
@@ -2274,12 +2315,12 @@ function collection(compute, prototype, assign) {
   return seen;
 }
 expose("HTMLCollection", class HTMLCollection {
-  item(at) { return wrap(own(this).list()[at]); }
+  item(at) { return lookedUp(own(this).list()[at]); }
   namedItem(name) { return this[name] ?? null; }
   [iteratorSymbol]() { return apply(arrayValues, wrapAll(own(this).list()), []); }
 });
 expose("NodeList", class NodeList {
-  item(at) { return wrap(own(this).list()[at]); }
+  item(at) { return lookedUp(own(this).list()[at]); }
   forEach(action, self) { each(wrapAll(own(this).list()), (node, at) => apply(action, self, [node, at, this])); }
   keys() { return apply(arrayValues, map(own(this).list(), (_, at) => at), []); }
   values() { return apply(arrayValues, wrapAll(own(this).list()), []); }
@@ -2330,7 +2371,7 @@ expose("Node", class Node extends global.EventTarget {
   constructor() { illegal(); }
   get nodeType() { return own(this).type; }
   get nodeName() { const one = own(this); return one.type === ELEMENT ? shownTag(one) : one.tag; }
-  get nodeValue() { const one = own(this); return one.type === TEXT || one.type === COMMENT ? one.data : null; }
+  get nodeValue() { const one = toRead(this); return one.type === TEXT || one.type === COMMENT ? one.data : null; }
   set nodeValue(text) { const one = own(this); if (one.type === TEXT || one.type === COMMENT) setData(one, text ?? ""); }
   get baseURI() { return documentBase(); }
   get isConnected() { return isConnected(own(this)); }
@@ -2342,7 +2383,7 @@ expose("Node", class Node extends global.EventTarget {
   get lastChild() { const { children } = own(this); return wrap(children[children.length - 1]); }
   get previousSibling() { return wrap(beside(own(this), -1)); }
   get nextSibling() { return wrap(beside(own(this), 1)); }
-  get textContent() { const one = own(this); return one.type === DOCUMENT ? null : one.type === COMMENT ? one.data : textOf(one); }
+  get textContent() { const one = toRead(this); return one.type === DOCUMENT ? null : one.type === COMMENT ? one.data : textOf(one); }
   set textContent(text) {
     const one = own(this), value = text === null ? "" : toText(text);
     if (one.type === TEXT || one.type === COMMENT) one.data = value;
@@ -2397,6 +2438,7 @@ const within = (outer, inner) => {
 };
 function copied(record, deep) {
   const copy = newRecord(record.type, record.tag);
+  if (isOlder(record)) copy.since = record.since;
   copy.data = record.data;
   copy.namespace = record.namespace;
   copy.value = record.value;
@@ -2415,15 +2457,15 @@ function setData(record, text) {
   observe(record, "characterData", []);
 }
 expose("CharacterData", class CharacterData extends global.Node {
-  get data() { return own(this).data; }
+  get data() { return toRead(this).data; }
   set data(text) { setData(own(this), text); }
-  get length() { return own(this).data.length; }
+  get length() { return toRead(this).data.length; }
   remove() { detach(own(this)); }
 });
 expose("Text", class Text extends global.CharacterData {
   constructor(text = "") { return wrap(newText(toText(text))); }
   get wholeText() {
-    const one = own(this), list = one.parent === null ? [one] : one.parent.children;
+    const one = toRead(this), list = one.parent === null ? [one] : one.parent.children;
     let from = listIndex(list, one), end = from + 1, text = "";
     while (from > 0 && list[from - 1].type === TEXT) from--;
     while (end < list.length && list[end].type === TEXT) end++;
@@ -2441,11 +2483,11 @@ function addParentMembers(prototype) {
     get children() { const one = own(this); return collection(() => elementChildren(one)); },
     get firstElementChild() { return wrap(elementChildren(own(this))[0]); },
     get lastElementChild() { const list = elementChildren(own(this)); return wrap(list[list.length - 1]); },
-    get childElementCount() { return elementChildren(own(this)).length; },
+    get childElementCount() { return elementChildren(toRead(this)).length; },
     append(...nodes) { insertAll(own(this), asRecords(nodes), null); },
     prepend(...nodes) { const one = own(this); insertAll(one, asRecords(nodes), one.children[0] || null); },
     replaceChildren(...nodes) { const one = own(this); removeChildren(one); insertAll(one, asRecords(nodes), null); },
-    querySelector(text) { return wrap(select(own(this), text)); },
+    querySelector(text) { return lookedUp(select(own(this), text)); },
     querySelectorAll(text) { return fixed(selectAll(own(this), text)); },
   };
   const found = {
@@ -2464,7 +2506,7 @@ function addParentMembers(prototype) {
 }
 expose("DocumentFragment", class DocumentFragment extends global.Node {
   constructor() { return wrap(newRecord(FRAGMENT, "#document-fragment")); }
-  getElementById(id) { return wrap(byId(own(this), toText(id))); }
+  getElementById(id) { return lookedUp(byId(own(this), toText(id))); }
 });
 addParentMembers(prototypes.DocumentFragment);
 
@@ -2472,13 +2514,13 @@ expose("Element", class Element extends global.Node {
   get tagName() { return shownTag(own(this)); }
   get localName() { return own(this).tag; }
   get namespaceURI() { return own(this).namespace; }
-  get attributes() { return attributesOf(own(this)); }
+  get attributes() { return attributesOf(toRead(this)); }
   get classList() { return tokens(own(this), "class"); }
-  get className() { return attribute(own(this), "class") || ""; }
+  get className() { return attribute(toRead(this), "class") || ""; }
   set className(text) { setAttribute(own(this), "class", text); }
-  get innerHTML() { return join(map(inside(own(this)).children, serialized), ""); }
+  get innerHTML() { return join(map(inside(toRead(this)).children, serialized), ""); }
   set innerHTML(text) { setMarkup(own(this), text === null ? "" : toText(text)); }
-  get outerHTML() { return serialized(own(this)); }
+  get outerHTML() { return serialized(toRead(this)); }
   set outerHTML(text) {
     const one = own(this), { parent } = one;
     if (parent === null) return;
@@ -2487,22 +2529,22 @@ expose("Element", class Element extends global.Node {
   }
   get previousElementSibling() { return wrap(besideElement(own(this), -1)); }
   get nextElementSibling() { return wrap(besideElement(own(this), 1)); }
-  getAttribute(name) { return attribute(own(this), lower(toText(name))); }
+  getAttribute(name) { return attribute(toRead(this), lower(toText(name))); }
   setAttribute(name, value) { setAttribute(own(this), lower(toText(name)), value); }
   removeAttribute(name) { removeAttribute(own(this), lower(toText(name))); }
-  hasAttribute(name) { return lower(toText(name)) in own(this).attributes; }
-  hasAttributes() { return ownKeys(own(this).attributes).length > 0; }
-  getAttributeNames() { return ownKeys(own(this).attributes); }
+  hasAttribute(name) { return lower(toText(name)) in toRead(this).attributes; }
+  hasAttributes() { return ownKeys(toRead(this).attributes).length > 0; }
+  getAttributeNames() { return ownKeys(toRead(this).attributes); }
   toggleAttribute(name, force) {
-    const one = own(this), key = lower(toText(name)), sets = force === undefined ? !(key in one.attributes) : !!force;
+    const one = toRead(this), key = lower(toText(name)), sets = force === undefined ? !(key in one.attributes) : !!force;
     if (sets && !(key in one.attributes)) setAttribute(one, key, "");
     if (!sets) removeAttribute(one, key);
     return sets;
   }
   setAttributeNS(_, name, value) { setAttribute(own(this), toText(name), value); }
-  getAttributeNS(_, name) { return attribute(own(this), toText(name)); }
-  matches(text) { return matchesAny(own(this), selectorsIn(text)); }
-  webkitMatchesSelector(text) { return matchesAny(own(this), selectorsIn(text)); }
+  getAttributeNS(_, name) { return attribute(toRead(this), toText(name)); }
+  matches(text) { return matchesAny(toRead(this), selectorsIn(text)); }
+  webkitMatchesSelector(text) { return matchesAny(toRead(this), selectorsIn(text)); }
   closest(text) {
     const list = selectorsIn(text);
     for (let one = own(this); isElement(one); one = one.parent) if (matchesAny(one, list)) return wrap(one);
@@ -2604,7 +2646,7 @@ function reflect(prototype, texts, urls = "", booleans = "", numbers = "") {
   const add = (list, get, set) => each(words(list), (word) => {
     const parts = split(word, /:/g), name = parts[1] || lower(parts[0]);
     defineProperty(prototype, parts[0], {
-      get() { return get(own(this), name); }, set(value) { set(own(this), name, value); }, enumerable: true, configurable: true,
+      get() { return get(toRead(this), name); }, set(value) { set(own(this), name, value); }, enumerable: true, configurable: true,
     });
   });
   add(texts, (record, name) => attribute(record, name) || "", setAttribute);
@@ -2621,10 +2663,10 @@ function attributesOf(record) {
   return list;
 }
 expose("DOMTokenList", class DOMTokenList {
-  get length() { return own(this).list().length; }
-  get value() { return own(this).text(); }
-  item(at) { return own(this).list()[at] ?? null; }
-  contains(token) { return contains(own(this).list(), toText(token)); }
+  get length() { return toRead(this).list().length; }
+  get value() { return toRead(this).text(); }
+  item(at) { return toRead(this).list()[at] ?? null; }
+  contains(token) { return contains(toRead(this).list(), toText(token)); }
   add(...added) { own(this).set((list) => each(added, (token) => contains(list, toText(token)) || push(list, toText(token)))); }
   remove(...removed) {
     const gone = map(removed, toText);
@@ -2644,18 +2686,18 @@ expose("DOMTokenList", class DOMTokenList {
     own(this).set((list) => had && splice(list, listIndex(list, toText(old)), 1, toText(token)));
     return had;
   }
-  forEach(action, self) { each(own(this).list(), (token, at) => apply(action, self, [token, at, this])); }
-  toString() { return own(this).text(); }
-  [iteratorSymbol]() { return apply(arrayValues, own(this).list(), []); }
+  forEach(action, self) { each(toRead(this).list(), (token, at) => apply(action, self, [token, at, this])); }
+  toString() { return toRead(this).text(); }
+  [iteratorSymbol]() { return apply(arrayValues, toRead(this).list(), []); }
 });
 for (let at = 0; at < 32; at++) {
-  defineProperty(prototypes.DOMTokenList, at, { get() { return own(this).list()[at]; }, enumerable: false, configurable: true });
+  defineProperty(prototypes.DOMTokenList, at, { get() { return toRead(this).list()[at]; }, enumerable: false, configurable: true });
 }
 function tokens(record, name) {
   const made = create(prototypes.DOMTokenList);
   const list = () => words(attribute(record, name) || "");
   weakSet(records, made, bare({
-    list, text: () => attribute(record, name) || "",
+    since: record.since, list, text: () => attribute(record, name) || "",
     set(change) {
       const changed = list();
       change(changed);
@@ -2665,13 +2707,13 @@ function tokens(record, name) {
   return made;
 }
 function dataset(record) {
-  const attributeOf = (key) => "data-" + replaced(key, /[A-Z]/g, (match) => "-" + lower(match[0]));
+  const attributeOf = (key) => "data-" + replaced(key, /[A-Z]/g, (match) => "-" + lower(match[0])), read = () => isOlder(record) && doubts();
   return new ProxyOfTheWorld(bare(), bare({
-    get: (_, key) => (typeof key === "string" ? attribute(record, attributeOf(key)) ?? undefined : undefined),
+    get: (_, key) => (typeof key === "string" ? (read(), attribute(record, attributeOf(key)) ?? undefined) : undefined),
     set: (_, key, value) => (setAttribute(record, attributeOf(key), value), true),
-    has: (_, key) => typeof key === "string" && attributeOf(key) in record.attributes,
+    has: (_, key) => typeof key === "string" && (read(), attributeOf(key) in record.attributes),
     deleteProperty: (_, key) => (removeAttribute(record, attributeOf(key)), true),
-    ownKeys: () => map(filter(ownKeys(record.attributes), (name) => startsWith(name, "data-")),
+    ownKeys: () => map(filter((read(), ownKeys(record.attributes)), (name) => startsWith(name, "data-")),
       (name) => replaced(slice(name, 5), /-([a-z])/g, (match) => upper(match[1]))),
     getOwnPropertyDescriptor: (_, key) => (attributeOf(key) in record.attributes
       ? { value: record.attributes[attributeOf(key)], writable: true, enumerable: true, configurable: true } : undefined),
@@ -2693,7 +2735,7 @@ function styleOf(record) {
   const methods = bare({
     setProperty: (name, value) => void (record.style[camel(name)] = value),
     removeProperty: (name) => delete values[camel(name)] && "",
-    getPropertyValue: (name) => values[camel(name)] || "",
+    getPropertyValue: (name) => (isOlder(record) && doubts(), values[camel(name)] || ""),
   });
   const read = (text) => each(split(text, /;/g), (part) => {
     const at = indexOf(part, ":");
@@ -2708,8 +2750,12 @@ function styleOf(record) {
     set(text) { each(ownKeys(values), (name) => name !== "cssText" && delete values[name]); read(toText(text)); },
   });
   record.style = new ProxyOfTheWorld(values, bare({
-    get: (_, key) => (typeof key !== "string" ? undefined : key in methods ? methods[key]
-      : key === "length" ? ownKeys(values).length - 1 : values[key] ?? (test(OF_OTHERS, key) ? undefined : "")),
+    get(_, key) {
+      if (typeof key !== "string") return undefined;
+      if (key in methods) return methods[key];
+      if (isOlder(record)) doubts();
+      return key === "length" ? ownKeys(values).length - 1 : values[key] ?? (test(OF_OTHERS, key) ? undefined : "");
+    },
     set(_, key, value) {
       const text = styleValue(key, toText(value));
       if (text === null) return true;
@@ -2776,7 +2822,7 @@ const cellAfter = (record) => {
 };
 
 expose("HTMLElement", class HTMLElement extends global.Element {
-  get innerText() { return visibleText(own(this)); }
+  get innerText() { return visibleText(toRead(this)); }
   set innerText(text) {
     const one = own(this), lines = split(text === null ? "" : toText(text), /\r\n?|\n/g);
     if (lines.length < 2) return setText(one, lines[0]);
@@ -2786,7 +2832,7 @@ expose("HTMLElement", class HTMLElement extends global.Element {
       if (line !== "") insert(one, newText(line), null);
     });
   }
-  get outerText() { return visibleText(own(this)); }
+  get outerText() { return visibleText(toRead(this)); }
   get dataset() { return dataset(own(this)); }
   get style() { return styleOf(own(this)); }
   set style(text) { setAttribute(own(this), "style", text); own(this).style = null; }
@@ -2808,6 +2854,7 @@ const isProbe = (record) => !record.fromParser && attribute(record, "class") ===
 const pixels = (text) => (test(/^[\d.]+px$/, text) ? toNumber(slice(text, 0, -2)) : 0);
 function measure(record, name) {
   if (!isProbe(record)) miss(name);
+  if (isOlder(record)) doubts();
   return pixels(has(name, "Width") ? styleOf(record).width : has(name, "Height") ? styleOf(record).height : "");
 }
 const MEASURES = words("offsetWidth offsetHeight offsetLeft offsetTop clientWidth clientHeight clientLeft clientTop scrollWidth scrollHeight");
@@ -2828,6 +2875,7 @@ const INITIAL = bare({ visibility: "visible", opacity: "1", position: "static", 
 /** The computed style, where no style sheet has a say; otherwise it is missed. */
 function computedStyle(record) {
   const inline = styleOf(record);
+  if (isOlder(record)) doubts();
   if (isProbe(record)) return inline;
   const hasSheet = some(["style", "link"], (tag) => byTag(documentRecord, tag).length > 0);
   const display = inline.display || (attribute(record, "hidden") !== null || test(UNDISPLAYED, record.tag) ? "none" : test(BLOCKS, record.tag) ? "block" : "inline");
@@ -2905,44 +2953,44 @@ function addUrlParts(prototype, get, set) {
 }
 each(["a", "area"], (tag) => {
   const urlOf = (object) => {
-    const href = attribute(own(object), "href");
+    const href = attribute(toRead(object), "href");
     return href === null ? null : parsedUrl(href, documentBase(), page.request.encoding);
   };
   addUrlParts(of(tag), urlOf, (object, url) => setAttribute(own(object), "href", url.href));
   share(of(tag), {
-    get href() { const url = urlOf(this); return url === null ? attribute(own(this), "href") || "" : url.href; },
+    get href() { const url = urlOf(this); return url === null ? attribute(toRead(this), "href") || "" : url.href; },
     set href(value) { setAttribute(own(this), "href", value); },
     get origin() { const url = urlOf(this); return url === null ? "" : url.origin; },
-    get text() { return textOf(own(this)); },
+    get text() { return textOf(toRead(this)); },
     set text(value) { setText(own(this), toText(value)); },
     get relList() { return tokens(own(this), "rel"); },
     toString() { return this.href; },
   });
 });
 share(of("base"), {
-  get href() { return inDocument(attribute(own(this), "href") || ""); },
+  get href() { return inDocument(attribute(toRead(this), "href") || ""); },
   set href(value) { setAttribute(own(this), "href", value); },
 });
 share(of("progress"), {
-  get max() { const found = toNumber(attribute(own(this), "max")); return found > 0 ? found : 1; },
+  get max() { const found = toNumber(attribute(toRead(this), "max")); return found > 0 ? found : 1; },
   set max(value) { setAttribute(own(this), "max", toText(toNumber(value))); },
-  get value() { const found = toNumber(attribute(own(this), "value")); return found > 0 ? (found < this.max ? found : this.max) : 0; },
+  get value() { const found = toNumber(attribute(toRead(this), "value")); return found > 0 ? (found < this.max ? found : this.max) : 0; },
   set value(value) { setAttribute(own(this), "value", toText(toNumber(value))); },
-  get position() { return attribute(own(this), "value") === null ? -1 : this.value / this.max; },
+  get position() { return attribute(toRead(this), "value") === null ? -1 : this.value / this.max; },
 });
 const ENCTYPES = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
 const oneOf = (list, value, otherwise) => (contains(list, lower(value || "")) ? lower(value) : otherwise);
 share(of("form"), {
-  get action() { return attribute(own(this), "action") ? inDocument(attribute(own(this), "action")) : page.url; },
+  get action() { return attribute(toRead(this), "action") ? inDocument(attribute(toRead(this), "action")) : page.url; },
   set action(value) { setAttribute(own(this), "action", value); },
-  get method() { return oneOf(["get", "post", "dialog"], attribute(own(this), "method"), "get"); },
+  get method() { return oneOf(["get", "post", "dialog"], attribute(toRead(this), "method"), "get"); },
   set method(value) { setAttribute(own(this), "method", value); },
-  get enctype() { return oneOf(ENCTYPES, attribute(own(this), "enctype"), ENCTYPES[0]); },
+  get enctype() { return oneOf(ENCTYPES, attribute(toRead(this), "enctype"), ENCTYPES[0]); },
   set enctype(value) { setAttribute(own(this), "enctype", value); },
-  get encoding() { return oneOf(ENCTYPES, attribute(own(this), "enctype"), ENCTYPES[0]); },
+  get encoding() { return oneOf(ENCTYPES, attribute(toRead(this), "enctype"), ENCTYPES[0]); },
   set encoding(value) { setAttribute(own(this), "enctype", value); },
   get elements() { const one = own(this); return collection(() => controlsOf(one)); },
-  get length() { return controlsOf(own(this)).length; },
+  get length() { return controlsOf(toRead(this)).length; },
   submit() { submitForm(own(this), null); },
   requestSubmit(submitter) {
     const form = own(this), button = submitter ? own(submitter) : null;
@@ -2957,27 +3005,27 @@ share(of("form"), {
       each(optionsOf(field), (option) => (option.selected = null));
     });
   },
-  checkValidity() { return !some(fieldsOf(own(this)), isInvalid); },
-  reportValidity() { return !some(fieldsOf(own(this)), isInvalid); },
+  checkValidity() { return !some(fieldsOf(toRead(this)), isInvalid); },
+  reportValidity() { return !some(fieldsOf(toRead(this)), isInvalid); },
 });
 each(["input", "select", "option", "textarea", "button", "label", "object", "fieldset"], (tag) => share(of(tag), {
   get form() { return wrap(formOf(own(this))); },
 }));
 each(["input", "select", "textarea", "button"], (tag) => share(of(tag), {
-  checkValidity() { return !isInvalid(own(this)); },
-  reportValidity() { return !isInvalid(own(this)); },
+  checkValidity() { return !isInvalid(toRead(this)); },
+  reportValidity() { return !isInvalid(toRead(this)); },
   setCustomValidity(text) { own(this).customValidity = toText(text); },
 }));
 share(of("input"), {
-  get type() { return typeOf(own(this)); },
+  get type() { return typeOf(toRead(this)); },
   set type(value) { setAttribute(own(this), "type", value); },
-  get value() { return inputValue(own(this)); },
+  get value() { return inputValue(toRead(this)); },
   set value(value) {
     const one = own(this), text = value === null ? "" : toText(value);
     if (contains(["hidden", "submit", "image", "reset", "button", "checkbox", "radio"], typeOf(one))) setAttribute(one, "value", text);
     else one.value = text;
   },
-  get checked() { return isChecked(own(this)); },
+  get checked() { return isChecked(toRead(this)); },
   set checked(value) {
     const one = own(this);
     if (value && typeOf(one) === "radio" && lastChecked(one) !== null) lastChecked(one).checked = false;
@@ -2987,18 +3035,18 @@ share(of("input"), {
 });
 share(of("textarea"), {
   get type() { return "textarea"; },
-  get value() { return areaValue(own(this)); },
+  get value() { return areaValue(toRead(this)); },
   set value(value) { own(this).value = value === null ? "" : toText(value); },
-  get defaultValue() { return textOf(own(this)); },
+  get defaultValue() { return textOf(toRead(this)); },
   set defaultValue(value) { setText(own(this), toText(value)); },
   select() {},
 });
 share(of("button"), {
-  get type() { return oneOf(["submit", "reset", "button"], attribute(own(this), "type"), "submit"); },
+  get type() { return oneOf(["submit", "reset", "button"], attribute(toRead(this), "type"), "submit"); },
   set type(value) { setAttribute(own(this), "type", value); },
 });
 share(of("select"), {
-  get type() { return attribute(own(this), "multiple") === null ? "select-one" : "select-multiple"; },
+  get type() { return attribute(toRead(this), "multiple") === null ? "select-one" : "select-multiple"; },
   get options() {
     const one = own(this);
     return collection(() => optionsOf(one), undefined, (key, value) => {
@@ -3013,37 +3061,37 @@ share(of("select"), {
       }
     });
   },
-  get selectedOptions() { const one = own(this); return collection(() => selectedOptions(one)); },
-  get length() { return optionsOf(own(this)).length; },
+  get selectedOptions() { const one = toRead(this); return collection(() => selectedOptions(one)); },
+  get length() { return optionsOf(toRead(this)).length; },
   set length(count) { this.options.length = count; },
-  get selectedIndex() { const one = own(this); return listIndex(optionsOf(one), selectedOptions(one)[0]); },
+  get selectedIndex() { const one = toRead(this); return listIndex(optionsOf(one), selectedOptions(one)[0]); },
   set selectedIndex(at) { const one = own(this); chooseOption(one, optionsOf(one)[at] || null); },
-  get value() { const chosen = selectedOptions(own(this))[0]; return chosen ? optionValue(chosen) : ""; },
+  get value() { const chosen = selectedOptions(toRead(this))[0]; return chosen ? optionValue(chosen) : ""; },
   set value(value) { const one = own(this); chooseOption(one, find(optionsOf(one), (option) => optionValue(option) === toText(value))); },
   add(option, before) { insert(own(this), own(option), before ? own(before) : null); },
   item(at) { return wrap(optionsOf(own(this))[at]); },
 });
 share(of("option"), {
-  get value() { return optionValue(own(this)); },
+  get value() { return optionValue(toRead(this)); },
   set value(value) { setAttribute(own(this), "value", value); },
-  get text() { return optionText(own(this)); },
+  get text() { return optionText(toRead(this)); },
   set text(value) { setText(own(this), toText(value)); },
-  get selected() { return isSelected(own(this)); },
+  get selected() { return isSelected(toRead(this)); },
   set selected(value) {
     const one = own(this), list = ancestor(one, "select");
     if (value && list !== null && attribute(list, "multiple") === null) chooseOption(list, one);
     else one.selected = !!value;
   },
-  get index() { const list = ancestor(own(this), "select"); return list === null ? 0 : listIndex(optionsOf(list), own(this)); },
+  get index() { const list = ancestor(toRead(this), "select"); return list === null ? 0 : listIndex(optionsOf(list), toRead(this)); },
 });
 share(of("script"), {
-  get text() { return textOf(own(this)); },
+  get text() { return textOf(toRead(this)); },
   set text(value) { setText(own(this), toText(value)); },
   get async() { const one = own(this); return attribute(one, "async") !== null || (!one.fromParser && one.async !== false); },
   set async(value) { own(this).async = !!value; if (value) setAttribute(own(this), "async", ""); else removeAttribute(own(this), "async"); },
 });
 share(of("title"), {
-  get text() { return textOf(own(this)); },
+  get text() { return textOf(toRead(this)); },
   set text(value) { setText(own(this), toText(value)); },
 });
 share(of("template"), {
@@ -3143,9 +3191,9 @@ expose("Document", class Document extends global.Node {
     if (name !== host && (!endsWith(host, "." + name) || !has(name, "."))) throw domError("SecurityError", `'${name}' is not a suffix of '${host}'.`);
   }
   get referrer() { return page.request.referrer; }
-  get cookie() { page.readsUnknown ||= page.needs.length > 0; return join(map(ownKeys(page.jar), (key) => (key === "=" ? page.jar[key] : `${slice(key, 1)}=${page.jar[key]}`)), "; "); }
+  get cookie() { doubts(); return join(map(ownKeys(page.jar), (key) => (key === "=" ? page.jar[key] : `${slice(key, 1)}=${page.jar[key]}`)), "; "); }
   set cookie(text) { setCookie(toText(text)); }
-  get title() { const one = first(documentRecord, (record) => isElement(record, "title")); return one ? join(words(textOf(one)), " ") : ""; }
+  get title() { const one = first(documentRecord, (record) => isElement(record, "title")); if (one === null || isOlder(one)) doubts(); return one ? join(words(textOf(one)), " ") : ""; }
   set title(text) {
     const one = first(documentRecord, (record) => isElement(record, "title"));
     if (one) setText(one, toText(text));
@@ -3180,7 +3228,7 @@ expose("Document", class Document extends global.Node {
   get anchors() { return collection(() => descendants(documentRecord, (one) => one.tag === "a" && "name" in one.attributes)); }
   get embeds() { return collection(() => byTag(documentRecord, "embed")); }
   get implementation() { return create(prototypes.DOMImplementation); }
-  getElementById(id) { return wrap(byId(documentRecord, toText(id))); }
+  getElementById(id) { return lookedUp(byId(documentRecord, toText(id))); }
   getElementsByName(name) {
     const wanted = toText(name);
     return nodeList(() => descendants(documentRecord, (one) => isElement(one) && attribute(one, "name") === wanted));
@@ -3340,13 +3388,11 @@ expose("History", class History {
   go(by) { if (!by) theLocation.reload(); else if (by < 0) miss("history.go"); }
 });
 
-/** Notes a read of what a script that was left out may have set. */
-const readsKept = () => void (page.readsUnknown ||= page.needs.length > 0);
 expose("Storage", class Storage {
   constructor() { illegal(); }
-  get length() { return ownKeys(own(this).values).length; }
-  key(at) { return ownKeys(own(this).values)[at] ?? null; }
-  getItem(key) { readsKept(); return own(this).values[toText(key)] ?? null; }
+  get length() { doubts(); return ownKeys(own(this).values).length; }
+  key(at) { doubts(); return ownKeys(own(this).values)[at] ?? null; }
+  getItem(key) { doubts(); return own(this).values[toText(key)] ?? null; }
   setItem(key, value) { own(this).values[toText(key)] = toText(value); }
   removeItem(key) { delete own(this).values[toText(key)]; }
   clear() { own(this).values = bare(); }
@@ -3354,11 +3400,11 @@ expose("Storage", class Storage {
 function newStorage(values) {
   const state = bare({ values }), made = create(prototypes.Storage);
   const seen = new ProxyOfTheWorld(made, bare({
-    get: (target, key, self) => (typeof key === "string" && !(key in target) ? (readsKept(), state.values[key]) : Reflect_get(target, key, self)),
+    get: (target, key, self) => (typeof key === "string" && !(key in target) ? (doubts(), state.values[key]) : Reflect_get(target, key, self)),
     set: (_, key, value) => (key === "length" || (state.values[key] = toText(value)), true),
-    has: (target, key) => key in target || key in state.values,
+    has: (target, key) => key in target || (doubts(), key in state.values),
     deleteProperty: (_, key) => delete state.values[key],
-    ownKeys: () => ownKeys(state.values),
+    ownKeys: () => (doubts(), ownKeys(state.values)),
     getOwnPropertyDescriptor: (_, key) => (key in state.values
       ? { value: state.values[key], writable: true, enumerable: true, configurable: true } : undefined),
   }));
@@ -3789,7 +3835,7 @@ const storages = bare({ localStorage: null, sessionStorage: null });
 each(ownKeys(storages), (name) => replaceable(name, () => storages[name] || (storages[name] = newStorage(keptOf(name)))));
 /* A page of another site does not see the name (HTML 7.4.5, update document for history step application). */
 defineProperty(global, "name", {
-  get: () => (readsKept(), page.kept.origin === "" || page.kept.origin === here().origin ? page.kept.name : (miss("window.name"), "")),
+  get: () => (doubts(), page.kept.origin === "" || page.kept.origin === here().origin ? page.kept.name : (miss("window.name"), "")),
   set(value) { page.kept.name = toText(value); page.kept.origin = ""; },
   enumerable: true, configurable: true,
 });
@@ -4435,4 +4481,5 @@ defineProperty(global, "__run", {
     return stringify(found);
   },
 });
+BUILT_INS = filter(ownKeys(global), (name) => typeof name === "string").length;
 })(globalThis);
