@@ -269,6 +269,52 @@ def test_a_script_beyond_the_bound_makes_a_jump_unresolved_that_reads_what_an_ea
 
 
 @pytest.mark.parametrize(
+    "use",
+    [
+        "t => { document.body.innerHTML = t }",
+        "t => { x.outerHTML += t }",
+        "t => document.body.insertAdjacentHTML('beforeend', t)",
+        "t => document.body.append(document.createRange().createContextualFragment(t))",
+        "t => { const i = new Image(); i.setAttribute('onerror', t); i.src = 'x:' }",
+        "t => { const s = document.createElement('script'); s.text = t; document.head.append(s) }",
+        "t => { const s = document.createElement('script'); s.append(t); document.head.append(s) }",
+        "t => document.head.appendChild(document.createElement('script')).textContent = t",
+        "t => document.head.append(Object.assign(document.createElement('script'), { text: t }))",
+        "t => setTimeout(t, 10)",
+        "setTimeout",
+        "t => { (() => 0).constructor(t)() }",
+        "t => { (() => 0)['constructor'](t)() }",
+        "t => self['ev' + 'al'](t)",
+        "t => { const f = document.createElement('iframe'); f.src = t; document.body.append(f) }",
+        "t => { const d = JSON.parse(t); x.innerHTML = d.html }",
+    ],
+)
+def test_a_page_that_may_run_an_answer_is_unresolved(use: str) -> None:
+    page = f"<body><p id=x>x<script>fetch('/a').then(r => r.text()).then({use})</script>"
+    assert landing(page) == "unresolved"
+    assert landing(page, unknown_stay=True) == "stays"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "d => { x.innerHTML = d.map(i => `<li>${i.name}`).join('') }",
+        "d => { x.innerHTML = d.count }",
+        "d => { for (const i of d) { const a = document.createElement('a'); a.href = i.url; x.append(a) } }",
+        "d => { x.textContent = d.price; setTimeout(() => x.remove(), 200) }",
+        "d => { const s = document.createElement('script'); s.type = 'application/ld+json'; "
+        "s.textContent = JSON.stringify(d); document.head.append(s) }",
+        "d => { const f = document.createElement('iframe'); f.src = 'https://chat.example/?' + d.id; x.append(f) }",
+        "d => { window['show'](d) }",
+    ],
+)
+def test_a_page_that_shows_data_stays(use: str) -> None:
+    analytics = "<script>window.dataLayer = []; const gtag = (...a) => dataLayer.push(a); gtag('js')</script>"
+    page = f"{analytics}<body><p id=x>x<script>fetch('/a').then(r => r.json()).then({use})</script>"
+    assert landing(page) == "stays"
+
+
+@pytest.mark.parametrize(
     "code",
     [
         "document.createElement('canvas').getContext('2d').fillText('x', 0, 0)",

@@ -488,7 +488,7 @@ const page = bare({
   event: undefined, referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
   observers: [], atLoad: [], ignoresWrites: 0, tasksRun: 0, loading: false, evalBlocked: false, title: null,
   leftOut: 0, watchesNames: false, readsUnknown: false, scrolls: false, errorReads: "", missedBefore: null, isReload: false,
-  textsRun: "", namesBefore: [], namesAt: 0,
+  textsRun: "", namesBefore: [], namesAt: 0, asked: "",
 });
 
 const MUCH_TEXT = 600; // characters: so many are no jump page's
@@ -522,7 +522,9 @@ function exceed(limit) {
 }
 function awaits(name) {
   if (!page.awaited) page.awaited = name;
+  if (contains(ANSWERING, name)) page.asked = name;
 }
+const ANSWERING = words("fetch XMLHttpRequest WebSocket EventSource Worker SharedWorker");
 const ERRORS = bare({ Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError });
 const domError = (name, message) => new DOMExceptionOfTheWorld(message || name, name);
 
@@ -1069,6 +1071,31 @@ const LEAVING = new RegExp("location|submit|\\.click\\b|[\"'](?:click|href)[\"']
   "(?:document|\\bdoc|\\bd)\\.write|(?:window|self|top|parent)\\.open|(?:^|[^.\\w])open\\s*\\(|navigate|_0x|\\\\x[0-9a-f]{2}|!\\+\\[\\]", "i");
 
 const LEAVING_BY_EVENT = new RegExp(LEAVING.source + "|clear(?:Timeout|Interval)", "i");
+/** By which words a page may run what a server has answered. Usual landing pages show data by other ones. */
+const RUNS_ANSWERS = new RegExp(join([
+  "createContextualFragment|(?:set|parse)HTMLUnsafe|srcdoc|setAttribute\\(\\s*[\"'`]on",
+  "(?:\\.\\s*|\\[\\s*[\"'`])constructor(?:[\"'`]\\s*\\])?\\s*(?:\\(|\\.(?:call|apply|bind)\\b)",
+  "\\b(?:window|self|globalThis|this|top|parent|frames)\\s*\\[(?!\\s*[\"'`][^\"'`\\]]*[\"'`]\\s*\\])[^\\]\\n]{1,200}\\]\\s*(?:\\(|`)",
+  // a timer with the answer as its text
+  "\\.then\\(\\s*(?:(?:window|self)\\.)?set(?:Timeout|Interval)\\b|set(?:Timeout|Interval)\\(\\s*[\\w$.]*\\.(?:response(?:Text)?|data)\\b",
+  "\\.then\\(\\s*(?:async\\s+)?(?:function\\b[^(]*)?\\(?\\s*([\\w$]+)\\b[^]{0,400}?set(?:Timeout|Interval)\\(\\s*\\1\\s*[,)]",
+  "\\b([\\w$]+)\\s*=\\s*\\(?\\s*await\\b[^]{0,400}?set(?:Timeout|Interval)\\(\\s*\\2\\s*[,)]",
+  // a script element with the answer as its text, or a frame
+  "\\b([\\w$]+)\\s*=\\s*[\\w$.]*createElement\\(\\s*[\"'`]script[\"'`]\\s*\\)(?:(?!ld\\+json)[^]){0,400}?\\b\\3\\s*\\.\\s*(?:(?:text|textContent|innerHTML|innerText)\\s*\\+?=(?!=)|append(?:Child)?\\()",
+  "createElement\\(\\s*[\"'`]script[\"'`]\\s*\\)[\\s)]*(?:\\.\\s*(?:text|textContent|innerHTML|innerText|append)\\b|,\\s*\\{[^}]*\\b(?:text|textContent|innerHTML)\\b)",
+  "\\b([\\w$]+)\\s*=\\s*[\\w$.]*createElement\\(\\s*[\"'`]i?frame[\"'`]\\s*\\)[^]{0,400}?\\b\\4\\s*\\.\\s*src\\s*=(?!\\s*[\"'`](?:https?:)?//)",
+], "|"), "i");
+/* Markup runs its handlers: that of a text, or of such a part of data. Data are also shown as parts of a page's own markup. */
+const SHOWS_MARKUP = /\.\s*(?:innerHTML|outerHTML)\s*\+?=(?!=)|insertAdjacentHTML\(|\.html\(/;
+const SHOWS_PART = /(?:\.\s*(?:innerHTML|outerHTML)\s*\+?=(?!=)\s*|insertAdjacentHTML\([^,]*,\s*)[\w$.]+\.(?:html|markup|content|fragment|code|body|snippet)\b/i;
+const READS_TEXT = /\.text\(\s*\)|\bresponseText\b|\.response\b/, OF_DATA = /JSON\.parse\([^)]*\)?/g;
+/** Whether the page's scripts may run what a server has answered. */
+const RUNNING_TEXT_MAX = 65536; // characters of scripts that are looked through
+function runsAnswers() {
+  const text = page.textsRun;
+  return text.length > RUNNING_TEXT_MAX || test(RUNS_ANSWERS, text) || test(SHOWS_PART, text) ||
+    (test(SHOWS_MARKUP, text) && test(READS_TEXT, replaced(text, OF_DATA, () => "")));
+}
 /** Whether a handler's text may leave or stop a jump, by itself or by a function of the window that it calls. */
 function mayLeave(text) {
   const code = (one) => replaced(one, /\bfunction\b/g, () => "");
@@ -1081,7 +1108,10 @@ function mayLeave(text) {
   return found;
 }
 
+/** Notes a text that is going to run. */
 function noteText(text) {
+  readsNames(text);
+  page.textsRun += text + "\n";
   if (page.texts === "" && test(LEAVING, text)) page.texts = "leaves";
   if (test(/\bimport\s*\(/, text)) {
     awaits("import()");
@@ -1138,13 +1168,12 @@ function hasWord(text, word) {
   return false;
 }
 const isOfWord = (code) => (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 48 && code <= 57) || code === 95 || code === 36;
-/** Notes a text that runs after a script was left out. */
+/** Notes the names that a text reads after a script was left out. */
 function readsNames(text) {
   if (page.leftOut && !page.readsUnknown && sharesNames(text)) doubts();
 }
 function runScript(record, text, kind, href = page.url) {
-  readsNames(text);
-  page.textsRun += text + "\n";
+  if (kind === "module") readsNames(text); // others run when they are noted
   const before = page.currentScript;
   page.currentScript = kind === "classic" ? record : null;
   if (kind === "module") {
@@ -4390,6 +4419,7 @@ function outcome() {
   const showsMuch = page.request.unknown_stay && found.text_characters > MUCH_TEXT;
   const missed = (showsMuch ? page.missedToLeave : page.missed) || (page.request.unknown_stay ? "" : page.awaited);
   if (missed && page.texts) return unresolved(found, missed);
+  if (page.asked && !page.request.unknown_stay && runsAnswers()) return unresolved(found, page.asked);
   const event = page.request.unknown_stay || !allowsInline(null, true) ? "" : eventNotFired(/^/);
   return event ? unresolved(found, "the event " + event) : found;
 }
