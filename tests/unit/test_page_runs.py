@@ -54,6 +54,12 @@ def scripts(step: Step) -> Mapping[str, str | None]:
     return step.request.scripts
 
 
+def test_an_xhtml_page_with_a_script_is_unresolved() -> None:
+    walk, _ = started(("Content-Type", "application/xhtml+xml"))
+    assert isinstance(ran(walk, PageOutcome("goes", "script", "https://shop.example.com/")), Landed)
+    assert (walk.hops[0].kind, walk.hops[0].why) == ("script_unresolved", "scripts of an XHTML page")
+
+
 def test_a_script_that_the_page_needs_is_fetched_and_the_page_is_run_again_with_it() -> None:
     walk, first = started()
     assert (first.request.scripts, first.request.fetches_left) == ({}, SCRIPTS_MAX)

@@ -230,6 +230,38 @@ def test_a_page_that_sets_a_cookie_and_jumps_to_itself_is_fetched_once_more_only
     assert kinds(traced) == ["meta", "final"]
 
 
+def reloads_with(traced: Walk, *stored: str) -> Step:
+    """The last step of reloads by scripts that leave these texts in the tab."""
+    step: Step | None = None
+    for kept in stored:
+        step = ran(traced, jumps(HERE, kept=kept))
+    assert step is not None
+    return step
+
+
+def test_a_page_whose_scripts_may_count_its_reloads_is_fetched_again_and_then_unresolved() -> None:
+    traced = walk()
+    assert isinstance(reloads_with(traced, "1", "2", "3"), Fetch)
+    assert reloads_with(traced, "4") == Landed(HERE)
+    assert kinds(traced) == ["script", "script", "script", "script_unresolved"]
+    assert traced.left_at is not None
+
+
+def test_a_page_that_reloads_itself_and_changes_nothing_more_is_a_landing() -> None:
+    traced = walk()
+    assert reloads_with(traced, "1", "1") == Landed(HERE)
+    assert (kinds(traced), traced.left_at) == (["script", "final"], None)
+
+
+def test_a_browser_may_reload_a_page_because_its_storages_are_not_known() -> None:
+    traced = walk()
+    reloads = Page(Jump("script", HERE), tier="browser")
+    for _ in range(3):
+        assert isinstance(traced.answered(answer(HTML, page=reloads)), Fetch)
+    assert traced.answered(answer(HTML, page=reloads)) == Landed(HERE)
+    assert kinds(traced)[-1] == "script_unresolved"
+
+
 def test_two_pages_that_jump_to_each_other_are_a_loop() -> None:
     traced = walk()
     traced.answered(goes("https://b.example.com/"))

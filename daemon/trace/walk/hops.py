@@ -1,14 +1,19 @@
 """The records that a walk and the wire exchange: fetches, answers and failures; and the record of a hop. Pure."""
 
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+
 import msgspec
 
 from daemon.providers.answers import OwnAnswer
 from daemon.trace.engine.records import PageRequest
 from daemon.trace.page.html import Document, Page, Tier
 from daemon.trace.walk.verdicts import Failure, Fault, Phase, Verdict, fault_of
+from daemon.web.headers import wire_url
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 WEB_SCHEMES = frozenset({"http", "https"})
+RELOADS_MAX: Mapping[Tier, int] = {"markup": 1, "engine": 3, "browser": 3}  # of a page by itself: scripts may count
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -171,6 +176,12 @@ class TraceResult(msgspec.Struct, frozen=True):
     bytes_received: int
     bytes_sent: int
     exit_ip: str | None = None
+
+
+def times_at(href: str, hops: Sequence[Hop], tier: Tier) -> int:
+    """How many of the last hops were at this URL, without its fragment, and in this tier."""
+    last = takewhile(lambda hop: wire_url(hop.url) == wire_url(href), reversed(hops))
+    return sum(hop.tier == tier for hop in last)
 
 
 def fault_of_failure(failure: HopFailure) -> Fault:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from daemon.trace.engine.records import PageOutcome, PageRequest
 from daemon.trace.page.body import ScriptBody, policies_in, script_body
-from daemon.trace.page.content_types import HTML_TYPES, content_type_of, is_sniffed
+from daemon.trace.page.content_types import HTML_TYPES, content_type_of, is_sniffed, is_xml
 from daemon.trace.page.external import MEASURING_HOSTS
 from daemon.trace.page.html import Jump, Page, why_late
 from daemon.trace.page.running import is_script
@@ -101,6 +101,8 @@ class PageRun:
 
     def ran(self, outcome: PageOutcome) -> PageOutcome | RunPage | ScriptFetch:
         """The page's outcome, or the next step towards it."""
+        if is_xml(self.answer.headers):  # read by other rules than HTML; the trees here are HTML's
+            return replace(outcome, kind="unresolved", why="scripts of an XHTML page")
         if outcome.kind == "stays" and not self._request.unknown_stay and self._unknown:
             return replace(outcome, kind="unresolved", why=self._unknown[0])
         if outcome.kind == "stays" and self._waited_s:

@@ -10,8 +10,8 @@ Location are followed (RFC 9110, 15.4). 300, 304 and a redirect without a Locati
 null, then return response", Fetch 4.4).
 
 Other jumps are those of the HTML page, its Refresh header included: by its markup (page/html.py), or by the engine if a
-script may run (page_runs.py). A page that jumps to itself is fetched a second time if its cookies or what scripts have
-stored have changed; otherwise the trace lands there.
+script may run (page_runs.py). A page that jumps to itself is fetched again if its cookies or what scripts have stored
+have changed, at most RELOADS_MAX times; otherwise the trace lands there. Scripts that change them each time may count.
 """
 
 from ada_url import URL
@@ -24,6 +24,7 @@ from daemon.trace.page.refreshes import refresh_of
 from daemon.trace.walk.cookies import Jar
 from daemon.trace.walk.hops import (
     REDIRECT_STATUSES,
+    RELOADS_MAX,
     WEB_SCHEMES,
     Fetch,
     GaveUp,
@@ -38,6 +39,7 @@ from daemon.trace.walk.hops import (
     ScriptFetch,
     Usage,
     fault_of_failure,
+    times_at,
 )
 from daemon.trace.walk.page_runs import PageRun, Tab, page_of
 from daemon.trace.walk.referrers import first_referrer, headers_to, of_page, redirected
@@ -64,7 +66,7 @@ Step = Fetch | RunPage | Landed | GaveUp
 class Walk:
     """One trace from `url` on: its hops so far (`limits.hops_max` at most), its cookies, its requests."""
 
-    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_page_run", "_referrer",
+    __slots__ = ("_current_url", "_fetch", "_headers", "_href", "_page_run", "_referrer",
                  "_seen", "_tab", "_tier", "_undo", "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
 
     def __init__(self, url: str, identity: Identity, limits: Limits) -> None:
@@ -75,13 +77,12 @@ class Walk:
         self._current_url: URL | None = None  # the URL being fetched
         self._href = ""  # and as text
         self._fetch: Fetch | None = None
-        self._fetched_before = ""  # the URL of the hop before
         self.jar = Jar()
         self.left_at: LeftAt | None = None  # set if the trace landed on a page of kind script_unresolved
         self._tab = Tab()
         self._page_run: PageRun | None = None  # of the page whose scripts run
         self._tier: Tier = "markup"  # of the hops that are no pages
-        self._undo: tuple[URL | None, str, Fetch | None, str, int, set[_Request]] | None = None  # of the last jump
+        self._undo: tuple[URL | None, str, Fetch | None, int, set[_Request]] | None = None  # of the last jump
         self._referrer = first_referrer(identity.referrer)  # of the next request
         self._seen: set[_Request] = set()
         headers = [("User-Agent", header_text(identity.user_agent)), ("Accept", _ACCEPT)]
@@ -162,7 +163,7 @@ class Walk:
     def undo(self) -> None:
         """Takes a page's jump and its redirects back: the page has replaced the jump before its answer came."""
         assert self._undo is not None, "undo() without a jump"
-        self._current_url, self._href, self._fetch, self._fetched_before, hops, self._seen = self._undo
+        self._current_url, self._href, self._fetch, hops, self._seen = self._undo
         del self.hops[hops:]
 
     def script_body(self, _: int, headers: tuple[tuple[bytes, bytes], ...]) -> ScriptBody | None:
@@ -224,8 +225,7 @@ class Walk:
         if (jump := page.jump) is None:
             return self._landed(answer, page)
         url = URL(jump.url)
-        href = url.href
-        scheme = _scheme(href)
+        href, scheme = url.href, url.protocol[:-1]
         if scheme not in WEB_SCHEMES:
             if scheme in self.limits.landing_schemes:
                 self._record(answer, jump.kind, page)
@@ -234,19 +234,20 @@ class Walk:
                 return self._landed(answer, page)
             url, href = web_page, web_page.href
         target = wire_url(href)
+        is_seen = (jump.method, target, jump.body, self._known_at(url)) in self._seen
         if jump.method == "GET" and target == wire_url(self._href):
             if "#" in href and page.tier == "markup":  # a place on the same page; the engine tells only of reloads
                 self._record(answer, "final", page)
                 return Landed(href)
-            if self._fetched_before == target or ("GET", target, b"", self._known_at(url)) in self._seen:
-                return self._landed(answer, page)
-        self._undo = self._current_url, self._href, self._fetch, self._fetched_before, len(self.hops), set(self._seen)
+            is_seen = is_seen and page.tier != "browser"  # whose storages are not known here
+            if is_seen or times_at(self._href, self.hops, page.tier) >= RELOADS_MAX[page.tier]:
+                counts = page.tier != "markup" and not is_seen and not (answer.page and answer.page.shows_much)
+                return self._landed(answer, replace(page, why="it reloads itself again") if counts else page)
+        self._undo = self._current_url, self._href, self._fetch, len(self.hops), set(self._seen)
         self._record(answer, jump.kind, page)
         self._referrer = of_page(self._current(), answer.headers, page.referrer_policies)
         # Browsers follow a page's jumps for ever; a trace leaves a loop of pages when it comes back the first time.
-        if (jump.method, target, jump.body, self._known_at(url)) in self._seen:
-            return self._loop(target)
-        return self._go(url, href, jump)
+        return self._loop(target) if is_seen else self._go(url, href, jump)
 
     def _go(self, url: URL, href: str, sends: Fetch | Jump = _GET) -> Fetch | Landed | GaveUp:
         """The hop to `url` or the landing there, or GaveUp for a forbidden address."""
@@ -279,7 +280,6 @@ class Walk:
             headers = (*headers, ("Cookie", cookies))
         if content_type:
             headers = (*headers, ("Content-Type", content_type))
-        self._fetched_before = "" if self._fetch is None else self._fetch.url
         self._current_url, self._href, self._fetch = url, href, Fetch(target, headers, method, body, content_type)
         return self._fetch
 
