@@ -1090,7 +1090,7 @@ const SHOWS_MARKUP = /\.\s*(?:innerHTML|outerHTML)\s*\+?=(?!=)|insertAdjacentHTM
 const SHOWS_PART = /(?:\.\s*(?:innerHTML|outerHTML)\s*\+?=(?!=)\s*|insertAdjacentHTML\([^,]*,\s*)[\w$.]+\.(?:html|markup|content|fragment|code|body|snippet)\b/i;
 const READS_TEXT = /\.text\(\s*\)|\bresponseText\b|\.response\b/, OF_DATA = /JSON\.parse\([^)]*\)?/g;
 /** Whether the page's scripts may run what a server has answered. */
-const RUNNING_TEXT_MAX = 65536; // characters of scripts that are looked through
+const RUNNING_TEXT_MAX = 32768; // characters of scripts that are looked through
 function runsAnswers() {
   const text = page.textsRun;
   return text.length > RUNNING_TEXT_MAX || test(RUNS_ANSWERS, text) || test(SHOWS_PART, text) ||
