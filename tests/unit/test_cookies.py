@@ -205,6 +205,23 @@ def test_a_cookie_for_other_sites_must_be_secure() -> None:
     assert sent(after("a=1; SameSite=None; Secure", "b=2; SameSite=Strict")) == "a=1; b=2"
 
 
+@pytest.mark.parametrize(
+    ("page", "method", "cookies"),
+    [
+        (None, "GET", "a=1; b=2; c=3; d=4; e=5"),
+        ("https://shop.example.com/", "POST", "a=1; b=2; c=3; d=4; e=5"),
+        ("https://other.example/", "GET", "b=2; c=3; d=4; e=5"),
+        ("https://other.example/", "POST", "c=3; d=4; e=5"),
+        ("http://www.shop.example.com/", "GET", "b=2; c=3; d=4; e=5"),
+    ],
+)
+def test_a_page_of_another_site_sends_no_cookie_that_is_for_its_own_site(
+    page: str | None, method: str, cookies: str
+) -> None:
+    kinds = ("a=1; SameSite=strict", "b=2; SameSite=LAX", "c=3; Secure; SameSite=None", "d=4", "e=5; SameSite=x")
+    assert after(*kinds).header(URL(SET_AT), URL(page) if page else None, method) == cookies
+
+
 def test_a_cookie_over_plain_http_replaces_and_hides_no_secure_one() -> None:
     jar = after("a=1; Secure; Path=/x")
     plain = URL("http://www.shop.example.com/x")

@@ -67,4 +67,5 @@ def cookie_of(cookie: Cookie) -> Params:
     known = {"name": cookie.name, "value": value, "path": cookie.path, "secure": cookie.secure}
     scheme = "https" if cookie.secure else "http"
     where = {"url": f"{scheme}://{cookie.domain}/"} if cookie.host_only else {"domain": f".{cookie.domain}"}
-    return {**known, **where, "httpOnly": cookie.http_only}
+    same_site = {"sameSite": cookie.same_site} if cookie.same_site else {}
+    return {**known, **where, **same_site, "httpOnly": cookie.http_only}
