@@ -97,7 +97,13 @@ def test_expires_is_compared_to_the_answers_own_date() -> None:
 
 
 def test_a_new_value_replaces_the_old_one() -> None:
-    assert sent(after("a=1", "b=2", "a=3")) == "a=3; b=2"
+    assert sent(after("a=1", "b=2", "a=3")) == "b=2; a=3"
+    assert sent(after("a=1", "b=2", "a=1")) == "a=1; b=2"
+
+
+def test_a_cookie_of_the_host_alone_is_another_one_than_that_of_its_domain() -> None:
+    domain = "Domain=www.shop.example.com"
+    assert sent(after(f"a=1; {domain}", "a=2", "b=3", f"b=4; {domain}; Max-Age=0")) == "a=1; a=2; b=3"
 
 
 @pytest.mark.parametrize("line", ["", "=", ";Path=/", "a\x01=1", "a=" + "x" * 5_000])

@@ -51,12 +51,12 @@ class _RequestUri:
 
 
 class Jar:
-    """Cookies by (name, domain, path). Beyond COOKIES_MAX the oldest is removed."""
+    """Cookies by (name, domain, whether only for that host, path). Beyond COOKIES_MAX the oldest is removed."""
 
     __slots__ = ("_cookies",)
 
     def __init__(self) -> None:
-        self._cookies: dict[tuple[str, str, str], Cookie] = {}
+        self._cookies: dict[tuple[str, str, bool, str], Cookie] = {}
 
     def __len__(self) -> int:
         return len(self._cookies)
@@ -132,14 +132,16 @@ class Jar:
         cookie = Cookie(name, value, domain or uri.host, path, not domain, secure, http_only, same_site)
         if not (secure or uri.secure) and self._would_hide_a_secure_one(cookie):
             return
-        key = (cookie.name, cookie.domain, cookie.path)
+        key = (cookie.name, cookie.domain, cookie.host_only, cookie.path)
         # A non-HTTP API neither sets nor replaces an HttpOnly cookie (5.7).
         if by_script and (http_only or (key in self._cookies and self._cookies[key].http_only)):
             return
         if _is_removal(attributes, now_s):
             self._cookies.pop(key, None)
             return
-        # A replaced cookie keeps its creation time (5.7), and so its place.
+        # A cookie that is set again keeps its place (5.7), but in Chromium not with another value.
+        if (old := self._cookies.get(key)) is not None and old.value != cookie.value:
+            del self._cookies[key]
         if key not in self._cookies and len(self._cookies) >= COOKIES_MAX:
             del self._cookies[next(iter(self._cookies))]
         self._cookies[key] = cookie
