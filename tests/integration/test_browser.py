@@ -120,6 +120,22 @@ async def test_a_host_to_which_another_site_leads_back_learns_the_same_from_each
     assert heads["/back"].value("referer") == "http://ads.example/"
 
 
+async def test_the_browser_sends_cookies_that_are_not_ascii_as_they_were_set() -> None:
+    before, own = "n\xfc=v\xfc; Path=/".encode(), "own=\u20ac; Path=/".encode()
+    replies: Replies = {
+        "ads.example/start": redirect("/asks", ("Set-Cookie", before)),
+        "ads.example/asks": reply(200, ("Content-Type", "text/html"), ("Set-Cookie", own), body=ASKS.encode()),
+        "ads.example/where": says("/back", kind="text/plain"),
+        "ads.example/back": redirect(LANDING),
+        "b.example/landed?cid=7": LANDED,
+    }
+    async with net(replies) as here, tracing() as (backend, _):
+        assert end_of(await traced(backend, here)) == LANDING
+        sent = next(head.value("cookie") for head in here.plain.requests if head.target == "/back")
+    assert sent is not None
+    assert sent.encode("latin-1").decode() == "n\xfc=v\xfc; own=\u20ac"
+
+
 async def test_the_browser_has_the_visitor_s_languages() -> None:
     script = "location = 'http://b.example/landed?cid=7#' + navigator.languages"
     replies: Replies = {**ASKING, "ads.example/start": says(f"<script>{script}</script>")}

@@ -41,13 +41,17 @@ def _bytes(text: str) -> bytes:
         return text.encode()
 
 
+def _text(data: bytes) -> str:
+    """The browser makes UTF-8 of it again."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def answer_of(status: int, headers: RawHeaders, data: bytes) -> Params:
     """The parameters of Fetch.fulfillRequest for an answer with the decoded body `data`."""
-    named = [
-        {"name": name.decode("latin-1"), "value": value.decode("latin-1")}
-        for name, value in headers
-        if name.lower() not in _FRAMING
-    ]
+    named = [{"name": _text(name), "value": _text(value)} for name, value in headers if name.lower() not in _FRAMING]
     return {"responseCode": status, "responseHeaders": named, "body": base64.b64encode(data).decode("ascii")}
 
 
@@ -63,9 +67,9 @@ def jump_of(request: Params, wanted: str, how: str) -> tuple[Jump, str]:
 
 def cookie_of(cookie: Cookie) -> Params:
     """The parameters of Network.setCookies."""
-    value = cookie.value.encode("latin-1").decode("utf-8", "replace")
-    known = {"name": cookie.name, "value": value, "path": cookie.path, "secure": cookie.secure}
+    sent = {"name": cookie.name, "value": cookie.value, "path": cookie.path}
+    known = {key: _text(value.encode("latin-1")) for key, value in sent.items()}
     scheme = "https" if cookie.secure else "http"
     where = {"url": f"{scheme}://{cookie.domain}/"} if cookie.host_only else {"domain": f".{cookie.domain}"}
     same_site = {"sameSite": cookie.same_site} if cookie.same_site else {}
-    return {**known, **where, **same_site, "httpOnly": cookie.http_only}
+    return {**known, **where, **same_site, "secure": cookie.secure, "httpOnly": cookie.http_only}
