@@ -136,6 +136,23 @@ async def test_the_browser_sends_cookies_that_are_not_ascii_as_they_were_set() -
     assert sent.encode("latin-1").decode() == "n\xfc=v\xfc; own=\u20ac"
 
 
+@pytest.mark.parametrize(
+    ("first", "url", "kind"),
+    [
+        (redirect("/x?\xfc".encode()), "http://ads.example/x?%C3%BC", "http"),
+        (redirect("http://user:word@ads.example/x"), "http://user:word@ads.example/x", "http"),
+        (says("<meta http-equiv=refresh content='0;http://user:word@ads.example/x'>"),
+         "http://user:word@ads.example/x", "meta"),
+        (says("<meta http-equiv=refresh content=\"0;url='/x?a='b'&c'\">"), "http://ads.example/x?a=%27b%27&c", "meta"),
+    ],
+)  # fmt: skip
+async def test_an_odd_url_is_the_same_for_each_tracer(first: Reply, url: str, kind: str) -> None:
+    for tracer in ("http", "browser"):
+        async with net({"ads.example/start": first}) as here, tracing(tracer=tracer) as (backend, _):
+            result = await traced(backend, here)
+            assert (end_of(result), [hop.kind for hop in result.hops]) == (url, [kind, "final"]), tracer
+
+
 async def test_the_browser_has_the_visitor_s_languages() -> None:
     script = "location = 'http://b.example/landed?cid=7#' + navigator.languages"
     replies: Replies = {**ASKING, "ads.example/start": says(f"<script>{script}</script>")}

@@ -31,14 +31,8 @@ _FRAMING = frozenset({b"content-encoding", b"content-length", b"transfer-encodin
 
 
 def raw_headers(headers: list[Params]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((_bytes(header["name"]), _bytes(header["value"])) for header in headers)
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return text.encode()
+    """The browser has read them as UTF-8."""
+    return tuple((header["name"].encode(), header["value"].encode()) for header in headers)
 
 
 def _text(data: bytes) -> str:
@@ -60,7 +54,7 @@ def jump_of(request: Params, wanted: str, how: str) -> tuple[Jump, str]:
     url = request["url"] + request.get("urlFragment", "")
     body = b"".join(base64.b64decode(part.get("bytes", "")) for part in request.get("postDataEntries") or ())
     headers = {name.lower(): value for name, value in request["headers"].items()}
-    is_wanted = parsed(wanted) is not None and wire_url(wanted) == request["url"]
+    is_wanted = parsed(wanted) is not None and wire_url(wanted) == wire_url(request["url"])
     jump = Jump(how if is_wanted else "script", url, request["method"], body, headers.get("content-type", ""))
     return jump, headers.get("cookie", "")
 
