@@ -177,8 +177,8 @@ def _range_of(path: tuple[Any, ...]) -> str:
     bounds = {side: getattr(rule, side) for rule in rules for side in ("ge", "gt", "le") if hasattr(rule, side)}
     if "le" not in bounds:
         return ""
-    low = f"{bounds['ge']:g}" if "ge" in bounds else f"above {bounds['gt']:g}"
-    return f"; allowed: {low} to {bounds['le']:g}"
+    low = f"{bounds['ge']:.9g}" if "ge" in bounds else f"above {bounds['gt']:.9g}"
+    return f"; allowed: {low} to {bounds['le']:.9g}"
 
 
 def hide_secrets(settings: Settings) -> None:

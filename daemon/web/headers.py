@@ -13,6 +13,7 @@ _LONG_AUTHORITY = re.compile(
     rf"[\x00-\x20]*+(?:(?:https?|wss?|ftp|file):[/\\]*+|[/\\]{{2,}}+)[^/\\?#]{{{AUTHORITY_CHARACTERS_MAX + 1}}}",
     re.I | re.ASCII,
 )
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -29,13 +30,10 @@ def value_of(headers: RawHeaders, name: bytes) -> bytes | None:
 
 
 def location_in(headers: RawHeaders) -> str | None:
-    """The first Location that is not empty, as in Chromium. Decoded as UTF-8 if valid, else as latin-1."""
+    """The first Location that is not empty, as in Chromium: bytes that are not ASCII are percent-encoded."""
     for value in values_of(headers, b"location"):
         if text := value.strip(b" \t"):
-            try:
-                return text.decode()
-            except UnicodeDecodeError:
-                return text.decode("latin-1")
+            return _NOT_ASCII.sub(lambda found: b"%%%02X" % ord(found[0]), text).decode("ascii")
     return None
 
 

@@ -85,6 +85,74 @@ async def test_the_browser_goes_on_from_a_page_that_is_not_requested_again() -> 
         assert sum(hop.bytes_received for hop in result.hops) == result.bytes_received
 
 
+FOREIGN = "http://b.example/over"
+
+
+@pytest.mark.parametrize(
+    ("tracer", "script"),
+    [
+        ("http", f"location = '{FOREIGN}'"),
+        ("auto", f"fetch('/where').then(() => {{ location = '{FOREIGN}' }})"),
+        ("browser", f"location = '{FOREIGN}'"),
+    ],
+)
+async def test_a_host_to_which_another_site_leads_back_learns_the_same_from_each_tracer(
+    tracer: str, script: str
+) -> None:
+    own, others = ("Set-Cookie", "own=1; SameSite=Strict"), ("Set-Cookie", "others=2")
+    replies: Replies = {
+        "ads.example/start": redirect("/page?secret", own, others),
+        "ads.example/page?secret": says(f"<script>{script}</script>"),
+        "ads.example/where": says("", kind="text/plain"),
+        "b.example/over": redirect("http://ads.example/back"),
+        "ads.example/back": redirect("http://b.example/page"),
+        "b.example/page": says("<script>location = 'http://ads.example/last'</script>"),
+        "ads.example/last": redirect(LANDING),
+        "b.example/landed?cid=7": LANDED,
+    }
+    async with net(replies) as here, tracing(tracer=tracer) as (backend, _):
+        assert end_of(await traced(backend, here)) == LANDING
+        heads = {head.target: head for head in here.plain.requests}
+    cookies = [(target, head.value("cookie")) for target, head in heads.items() if head.value("cookie")]
+    assert [cookies[0], *cookies[-2:]] == [
+        ("/page?secret", "own=1; others=2"), ("/back", "own=1; others=2"), ("/last", "others=2"),
+    ]  # fmt: skip
+    assert heads["/back"].value("referer") == "http://ads.example/"
+
+
+async def test_the_browser_sends_cookies_that_are_not_ascii_as_they_were_set() -> None:
+    before, own = "n\xfc=v\xfc; Path=/".encode(), "own=\u20ac; Path=/".encode()
+    replies: Replies = {
+        "ads.example/start": redirect("/asks", ("Set-Cookie", before)),
+        "ads.example/asks": reply(200, ("Content-Type", "text/html"), ("Set-Cookie", own), body=ASKS.encode()),
+        "ads.example/where": says("/back", kind="text/plain"),
+        "ads.example/back": redirect(LANDING),
+        "b.example/landed?cid=7": LANDED,
+    }
+    async with net(replies) as here, tracing() as (backend, _):
+        assert end_of(await traced(backend, here)) == LANDING
+        sent = next(head.value("cookie") for head in here.plain.requests if head.target == "/back")
+    assert sent is not None
+    assert sent.encode("latin-1").decode() == "n\xfc=v\xfc; own=\u20ac"
+
+
+@pytest.mark.parametrize(
+    ("first", "url", "kind"),
+    [
+        (redirect("/x?\xfc".encode()), "http://ads.example/x?%C3%BC", "http"),
+        (redirect("http://user:word@ads.example/x"), "http://user:word@ads.example/x", "http"),
+        (says("<meta http-equiv=refresh content='0;http://user:word@ads.example/x'>"),
+         "http://user:word@ads.example/x", "meta"),
+        (says("<meta http-equiv=refresh content=\"0;url='/x?a='b'&c'\">"), "http://ads.example/x?a=%27b%27&c", "meta"),
+    ],
+)  # fmt: skip
+async def test_an_odd_url_is_the_same_for_each_tracer(first: Reply, url: str, kind: str) -> None:
+    for tracer in ("http", "browser"):
+        async with net({"ads.example/start": first}) as here, tracing(tracer=tracer) as (backend, _):
+            result = await traced(backend, here)
+            assert (end_of(result), [hop.kind for hop in result.hops]) == (url, [kind, "final"]), tracer
+
+
 async def test_the_browser_has_the_visitor_s_languages() -> None:
     script = "location = 'http://b.example/landed?cid=7#' + navigator.languages"
     replies: Replies = {**ASKING, "ads.example/start": says(f"<script>{script}</script>")}

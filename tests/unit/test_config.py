@@ -88,7 +88,7 @@ def test_a_number_is_taken_at_its_bounds_and_refused_beyond(
             Settings(**beyond)
         said = complaint(written(tmp_path, f"[{section}]\n{key} = {value}\n"))
         assert said.startswith(f"{tmp_path}/tracepool.toml: {section}.{key}: ")
-        assert f"allowed: {'' if inclusive else 'above '}{low:g} to {high:g}" in said
+        assert f"allowed: {'' if inclusive else 'above '}{low:.9g} to {high:.9g}" in said
 
 
 @pytest.mark.parametrize("odd", ["nan", "inf", "-inf", '"many"', "[]", "{}"])

@@ -97,7 +97,13 @@ def test_expires_is_compared_to_the_answers_own_date() -> None:
 
 
 def test_a_new_value_replaces_the_old_one() -> None:
-    assert sent(after("a=1", "b=2", "a=3")) == "a=3; b=2"
+    assert sent(after("a=1", "b=2", "a=3")) == "b=2; a=3"
+    assert sent(after("a=1", "b=2", "a=1")) == "a=1; b=2"
+
+
+def test_a_cookie_of_the_host_alone_is_another_one_than_that_of_its_domain() -> None:
+    domain = "Domain=www.shop.example.com"
+    assert sent(after(f"a=1; {domain}", "a=2", "b=3", f"b=4; {domain}; Max-Age=0")) == "a=1; a=2; b=3"
 
 
 @pytest.mark.parametrize("line", ["", "=", ";Path=/", "a\x01=1", "a=" + "x" * 5_000])
@@ -203,6 +209,23 @@ def test_a_cookie_whose_name_promises_more_than_its_attributes_is_refused(line: 
 def test_a_cookie_for_other_sites_must_be_secure() -> None:
     assert sent(after("a=1; SameSite=None")) == ""
     assert sent(after("a=1; SameSite=None; Secure", "b=2; SameSite=Strict")) == "a=1; b=2"
+
+
+@pytest.mark.parametrize(
+    ("page", "method", "cookies"),
+    [
+        (None, "GET", "a=1; b=2; c=3; d=4; e=5"),
+        ("https://shop.example.com/", "POST", "a=1; b=2; c=3; d=4; e=5"),
+        ("https://other.example/", "GET", "b=2; c=3; d=4; e=5"),
+        ("https://other.example/", "POST", "c=3; d=4; e=5"),
+        ("http://www.shop.example.com/", "GET", "b=2; c=3; d=4; e=5"),
+    ],
+)
+def test_a_page_of_another_site_sends_no_cookie_that_is_for_its_own_site(
+    page: str | None, method: str, cookies: str
+) -> None:
+    kinds = ("a=1; SameSite=strict", "b=2; SameSite=LAX", "c=3; Secure; SameSite=None", "d=4", "e=5; SameSite=x")
+    assert after(*kinds).header(URL(SET_AT), URL(page) if page else None, method) == cookies
 
 
 def test_a_cookie_over_plain_http_replaces_and_hides_no_secure_one() -> None:

@@ -99,6 +99,13 @@ def test_a_redirect_keeps_the_referrer_and_may_change_its_policy() -> None:
     assert referer_to(URL(SAME), hidden) == ""
 
 
+def test_a_redirect_does_not_bring_back_what_its_request_has_not_sent() -> None:
+    at_other = redirected(of_page(URL(HERE), []), URL(OTHER), URL(SAME), [])
+    assert referer_to(URL(SAME), at_other) == ORIGIN + "/"
+    at_plain = redirected(of_page(URL(HERE), []), URL(PLAIN), URL(SAME), policy("unsafe-url"))
+    assert (referer_to(URL(SAME), at_plain), origin_to(URL(PLAIN), of_page(URL(HERE), []))) == ("", "null")
+
+
 def test_an_origin_is_hidden_after_a_redirect_between_foreign_origins() -> None:
     referrer = redirected(of_page(URL(HERE), []), URL(SAME), URL(OTHER), [])
     assert origin_to(URL(OTHER), referrer) == ORIGIN

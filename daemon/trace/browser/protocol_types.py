@@ -31,23 +31,21 @@ _FRAMING = frozenset({b"content-encoding", b"content-length", b"transfer-encodin
 
 
 def raw_headers(headers: list[Params]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((_bytes(header["name"]), _bytes(header["value"])) for header in headers)
+    """The browser has read them as UTF-8."""
+    return tuple((header["name"].encode(), header["value"].encode()) for header in headers)
 
 
-def _bytes(text: str) -> bytes:
+def _text(data: bytes) -> str:
+    """The browser makes UTF-8 of it again."""
     try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return text.encode()
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def answer_of(status: int, headers: RawHeaders, data: bytes) -> Params:
     """The parameters of Fetch.fulfillRequest for an answer with the decoded body `data`."""
-    named = [
-        {"name": name.decode("latin-1"), "value": value.decode("latin-1")}
-        for name, value in headers
-        if name.lower() not in _FRAMING
-    ]
+    named = [{"name": _text(name), "value": _text(value)} for name, value in headers if name.lower() not in _FRAMING]
     return {"responseCode": status, "responseHeaders": named, "body": base64.b64encode(data).decode("ascii")}
 
 
@@ -56,15 +54,16 @@ def jump_of(request: Params, wanted: str, how: str) -> tuple[Jump, str]:
     url = request["url"] + request.get("urlFragment", "")
     body = b"".join(base64.b64decode(part.get("bytes", "")) for part in request.get("postDataEntries") or ())
     headers = {name.lower(): value for name, value in request["headers"].items()}
-    is_wanted = parsed(wanted) is not None and wire_url(wanted) == request["url"]
+    is_wanted = parsed(wanted) is not None and wire_url(wanted) == wire_url(request["url"])
     jump = Jump(how if is_wanted else "script", url, request["method"], body, headers.get("content-type", ""))
     return jump, headers.get("cookie", "")
 
 
 def cookie_of(cookie: Cookie) -> Params:
     """The parameters of Network.setCookies."""
-    value = cookie.value.encode("latin-1").decode("utf-8", "replace")
-    known = {"name": cookie.name, "value": value, "path": cookie.path, "secure": cookie.secure}
+    sent = {"name": cookie.name, "value": cookie.value, "path": cookie.path}
+    known = {key: _text(value.encode("latin-1")) for key, value in sent.items()}
     scheme = "https" if cookie.secure else "http"
     where = {"url": f"{scheme}://{cookie.domain}/"} if cookie.host_only else {"domain": f".{cookie.domain}"}
-    return {**known, **where, "httpOnly": cookie.http_only}
+    same_site = {"sameSite": cookie.same_site} if cookie.same_site else {}
+    return {**known, **where, **same_site, "secure": cookie.secure, "httpOnly": cookie.http_only}

@@ -39,9 +39,10 @@ def declared_refresh(text: str, base: URL, document: URL, encoding: Encoding = U
     named = _URL_NAME.match(rest)
     if named is not None:
         rest = rest[named.end() :]
-    # Quotes are skipped after `url=`, and in a text that does not begin with `u`.
+    # Quotes are skipped after `url=`, and in a text that does not begin with `u`. Chromium reads until the last one.
     if (named is not None or rest[0] not in "uU") and rest[:1] in ("'", '"'):
-        rest = rest[1:].partition(rest[0])[0]
+        quote, rest = rest[0], rest[1:]
+        rest = rest.rpartition(quote)[0] if quote in rest else rest
     url = url_in_document(rest, base, encoding)
     return None if url is None or url.protocol == "javascript:" else Refresh(delay_s, url)
 

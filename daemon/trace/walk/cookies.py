@@ -7,7 +7,7 @@ that values are sent as they were received. Dates are read in cookie_dates.py.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from ada_url import URL, HostType
@@ -22,6 +22,9 @@ ATTRIBUTE_CHARACTERS_MAX = 1_024  # of an attribute's value (5.6)
 _YEAR_2000_S = 946_684_800.0
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PREFIX = re.compile(r"__(?:secure|http|host-http|host)-", re.I | re.ASCII)
+_SAME_SITE = frozenset({"Strict", "Lax", "None"})
+# With a GET and with a POST. Browsers send a cookie that does not say for 2 minutes with a POST too (5.6.7.2).
+_NOT_TO_OTHER_SITES = frozenset({"Strict"}), frozenset({"Strict", "Lax"})
 _SUFFIXES = PublicSuffixList()
 
 
@@ -34,6 +37,7 @@ class Cookie:
     host_only: bool
     secure: bool
     http_only: bool
+    same_site: str  # "Strict", "Lax", "None", or "" where the cookie does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +51,12 @@ class _RequestUri:
 
 
 class Jar:
-    """Cookies by (name, domain, path). Beyond COOKIES_MAX the oldest is removed."""
+    """Cookies by (name, domain, whether only for that host, path). Beyond COOKIES_MAX the oldest is removed."""
 
     __slots__ = ("_cookies",)
 
     def __init__(self) -> None:
-        self._cookies: dict[tuple[str, str, str], Cookie] = {}
+        self._cookies: dict[tuple[str, str, bool, str], Cookie] = {}
 
     def __len__(self) -> int:
         return len(self._cookies)
@@ -70,12 +74,15 @@ class Jar:
         lines = [line.encode("utf-8", "replace").decode("latin-1") for line in lines]
         self._keep(url, headers, lines, by_script=True)
 
-    def header(self, url: URL) -> str:
-        """The value of the Cookie header for a request to `url` (5.8), or "".
+    def header(self, url: URL, page: URL | None = None, method: str = "GET") -> str:
+        """The value of the Cookie header for a navigation to `url` (5.8), or "".
 
-        Cookies with longer paths come first, then older cookies.
+        `page`: the page that navigates there, also by redirects; None: nobody's. Cookies with longer paths come first,
+        then older cookies.
         """
-        return self._shown(url, to_script=False)
+        is_foreign = page is not None and bool(self._cookies) and not is_same_site(url, page)
+        kept_back = _NOT_TO_OTHER_SITES[method == "POST"] if is_foreign else frozenset[str]()
+        return self._shown(url, to_script=False, kept_back=kept_back)
 
     def document_cookie(self, url: URL) -> str:
         """The value of document.cookie on the page at `url`."""
@@ -92,7 +99,7 @@ class Jar:
         for line in lines:
             self._keep_one(uri, line, now_s, by_script=by_script)
 
-    def _shown(self, url: URL, *, to_script: bool) -> str:
+    def _shown(self, url: URL, *, to_script: bool, kept_back: Set[str] = frozenset()) -> str:
         if not self._cookies:
             return ""
         host, path, secure = url.hostname, url.pathname, url.protocol == "https:"
@@ -103,6 +110,7 @@ class Jar:
             and _path_matches(path, cookie.path)
             and (secure or not cookie.secure)
             and not (to_script and cookie.http_only)
+            and cookie.same_site not in kept_back
         ]
         chosen.sort(key=lambda cookie: -len(cookie.path))
         return "; ".join(f"{cookie.name}={cookie.value}" if cookie.name else cookie.value for cookie in chosen)
@@ -119,17 +127,21 @@ class Jar:
         path = attributes.get("path", "")
         if not path.startswith("/"):
             path = uri.default_path  # 5.6.4
-        cookie = Cookie(name, value, domain or uri.host, path, not domain, secure, http_only)
+        same_site = attributes.get("samesite", "").capitalize()
+        same_site = same_site if same_site in _SAME_SITE else ""
+        cookie = Cookie(name, value, domain or uri.host, path, not domain, secure, http_only, same_site)
         if not (secure or uri.secure) and self._would_hide_a_secure_one(cookie):
             return
-        key = (cookie.name, cookie.domain, cookie.path)
+        key = (cookie.name, cookie.domain, cookie.host_only, cookie.path)
         # A non-HTTP API neither sets nor replaces an HttpOnly cookie (5.7).
         if by_script and (http_only or (key in self._cookies and self._cookies[key].http_only)):
             return
         if _is_removal(attributes, now_s):
             self._cookies.pop(key, None)
             return
-        # A replaced cookie keeps its creation time (5.7), and so its place.
+        # A cookie that is set again keeps its place (5.7), but in Chromium not with another value.
+        if (old := self._cookies.get(key)) is not None and old.value != cookie.value:
+            del self._cookies[key]
         if key not in self._cookies and len(self._cookies) >= COOKIES_MAX:
             del self._cookies[next(iter(self._cookies))]
         self._cookies[key] = cookie

@@ -1,7 +1,7 @@
 """The headers Referer and Origin of a trace's requests, as browsers send them. Pure.
 
-A redirect keeps the referrer of its request (Fetch, 4.4); the jump of a page has that page as its referrer. The policy
-decides what a server learns of it (Referrer Policy, 8).
+A redirect keeps what its request has sent as the referrer (Fetch, 4.1 and 4.4); the jump of a page has that page as its
+referrer. The policy decides what a server learns of it (Referrer Policy, 8).
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,8 @@ _WITHOUT_ORIGIN = frozenset({"no-referrer", "same-origin"})
 class Referrer(msgspec.Struct, frozen=True):
     """Where a request comes from: a page's URL, and what its servers may learn of it.
 
-    `origin`: the page's. `tainted`: a redirect led from one foreign origin to another, which hides the origin.
+    `url`: the page's, or what the last request has sent of it. `origin`: the page's. `tainted`: a redirect led from one
+    foreign origin to another, which hides the origin.
     """
 
     url: str
@@ -68,7 +69,7 @@ def redirected(referrer: Referrer, source: URL, target: URL, headers: RawHeaders
     """The referrer of the request to `target`, to which the answer of `source` with these headers redirects."""
     foreign = source.origin not in (target.origin, referrer.origin)
     policy = policy_in(headers) or referrer.policy
-    return replace(referrer, policy=policy, tainted=referrer.tainted or foreign)
+    return replace(referrer, url=referer_to(source, referrer), policy=policy, tainted=referrer.tainted or foreign)
 
 
 def policy_in(headers: RawHeaders) -> str | None:
@@ -80,7 +81,7 @@ def policy_in(headers: RawHeaders) -> str | None:
 def referer_to(target: URL, referrer: Referrer) -> str:
     """The value of Referer, or "" (Referrer Policy, 8.3)."""
     policy = referrer.policy
-    if policy == "no-referrer" or (policy in _UNTIL_DOWNGRADE and _is_downgrade(referrer, target)):
+    if not referrer.url or policy == "no-referrer" or (policy in _UNTIL_DOWNGRADE and _is_downgrade(referrer, target)):
         return ""
     same = target.origin == referrer.origin
     if policy in _WHOLE or (same and policy in _WHOLE_WITHIN_ORIGIN):
@@ -107,7 +108,7 @@ def _shows(referrer: Referrer, target: URL) -> bool:
 
 
 def _is_downgrade(referrer: Referrer, target: URL) -> bool:
-    return referrer.url.startswith("https:") and target.protocol != "https:"
+    return referrer.origin.startswith("https:") and target.protocol != "https:"
 
 
 def _is_web(url: URL) -> bool:

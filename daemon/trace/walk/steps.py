@@ -66,7 +66,7 @@ Step = Fetch | RunPage | Landed | GaveUp
 class Walk:
     """One trace from `url` on: its hops so far (`limits.hops_max` at most), its cookies, its requests."""
 
-    __slots__ = ("_current_url", "_fetch", "_headers", "_href", "_page_run", "_referrer",
+    __slots__ = ("_current_url", "_fetch", "_headers", "_href", "_page_run", "_page_url", "_referrer",
                  "_seen", "_tab", "_tier", "_undo", "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
 
     def __init__(self, url: str, identity: Identity, limits: Limits) -> None:
@@ -80,6 +80,7 @@ class Walk:
         self.jar = Jar()
         self.left_at: LeftAt | None = None  # set if the trace landed on a page of kind script_unresolved
         self._tab = Tab()
+        self._page_url: URL | None = None  # of the page that jumped last
         self._page_run: PageRun | None = None  # of the page whose scripts run
         self._tier: Tier = "markup"  # of the hops that are no pages
         self._undo: tuple[URL | None, str, Fetch | None, int, set[_Request]] | None = None  # of the last jump
@@ -193,8 +194,7 @@ class Walk:
         return fault_of_answer(answer.status, answer.headers, proxy_proven=bool(self.hops), own=answer.own)
 
     def _redirected(self, base: URL, location: str, answer: HopAnswer) -> Fetch | Landed | GaveUp:
-        url = parsed(location, self._href)
-        href = "" if url is None else url.href
+        href = "" if (url := parsed(location, self._href)) is None else url.href
         scheme = _scheme(href)
         if scheme not in WEB_SCHEMES | self.limits.landing_schemes and (page := web_page_of(href)) is not None:
             return self._go(page, page.href)
@@ -208,9 +208,8 @@ class Walk:
             return Landed(href)
         if self._referrer is not None:
             self._referrer = redirected(self._referrer, base, url, answer.headers)
-        if self._fetch is not None and answer.status in _KEEPS_THE_METHOD:
-            return self._go(url, href, self._fetch)
-        return self._go(url, href)  # a POST becomes a GET after 301, 302 and 303 (Fetch 4.4)
+        # A POST becomes a GET after 301, 302 and 303 (Fetch 4.4).
+        return self._go(url, href, self._fetch if self._fetch and answer.status in _KEEPS_THE_METHOD else _GET)
 
     def _landed(self, answer: HopAnswer, page: Page) -> Landed:
         """The landing on the current page."""
@@ -246,6 +245,7 @@ class Walk:
         self._undo = self._current_url, self._href, self._fetch, len(self.hops), set(self._seen)
         self._record(answer, jump.kind, page)
         self._referrer = of_page(self._current(), answer.headers, page.referrer_policies)
+        self._page_url = self._current()
         # Browsers follow a page's jumps for ever; a trace leaves a loop of pages when it comes back the first time.
         return self._loop(target) if is_seen else self._go(url, href, jump)
 
@@ -266,7 +266,7 @@ class Walk:
     def _enter(self, url: URL, href: str, sends: Fetch | Jump = _GET) -> Fetch | GaveUp:
         """The request for `url`, with the method and body of `sends`."""
         method, body, content_type = sends.method, sends.body, sends.content_type
-        target, cookies = wire_url(href), self.jar.header(url)
+        target, cookies = wire_url(href), self.jar.header(url, self._page_url, method)
         request = (method, target, body, self._known_at(url))
         if len(self.hops) >= self.limits.hops_max:
             # Browsers have no other end of redirects than a number (Fetch 4.4): a site may let the third try pass.
