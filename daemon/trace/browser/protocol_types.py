@@ -6,6 +6,7 @@ from typing import Any
 
 from daemon.trace.page.html import Jump
 from daemon.trace.walk.cookies import Cookie
+from daemon.trace.walk.steps import Identity
 from daemon.web.headers import RawHeaders, parsed, wire_url
 
 Params = dict[str, Any]
@@ -68,3 +69,9 @@ def cookie_of(cookie: Cookie) -> Params:
     scheme = "https" if cookie.secure else "http"
     where = {"url": f"{scheme}://{cookie.domain}/"} if cookie.host_only else {"domain": f".{cookie.domain}"}
     return {**known, **where, "httpOnly": cookie.http_only}
+
+
+def agent_of(identity: Identity) -> Params:
+    """The parameters of Emulation.setUserAgentOverride. The browser adds the weights of the languages."""
+    languages = {"acceptLanguage": ",".join(identity.languages)} if identity.languages else {}
+    return {"userAgent": identity.user_agent, **languages}
