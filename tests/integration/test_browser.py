@@ -210,6 +210,38 @@ async def test_a_page_is_given_real_time_for_what_knows_no_other() -> None:
                 assert end_of(await traced(backend, here)) == LANDING, name
 
 
+ANIMATED = {
+    "an animation": (
+        "<style>@keyframes fill { from { width: 0 } } p { animation: fill 1s 3 }</style><p onanimationend=go()>Wait"
+    ),
+    "a transition": (
+        "<style>p { width: 0; transition: width 3s }</style><p id=bar ontransitionend=go()>Wait"
+        "<script>setTimeout(() => { bar.style.width = '9px' }, 50)</script>"
+    ),
+    "an animation of a script": (
+        "<p id=bar>Wait<script>bar.animate([{ opacity: 0 }, { opacity: 1 }], 3000).onfinish = go</script>"
+    ),
+    "animations that follow each other": (
+        "<style>@keyframes a { from { width: 0 } } @keyframes b { from { width: 0 } }</style>"
+        "<p id=bar style='animation: a 1s'>Wait<script>bar.onanimationend = (event) => {"
+        " if (event.animationName === 'b') go(); bar.style.animation = 'b 1s' }</script>"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANIMATED)
+async def test_a_page_s_animations_end_in_its_own_time(name: str) -> None:
+    late = "setTimeout(() => { location = 'http://b.example/late' }, 9000)"
+    script = f"<script>function go() {{ location = '{LANDING}' }}; {late}</script>"
+    replies: Replies = {
+        "ads.example/start": says(f"{script}<body>{ANIMATED[name]}"),
+        "b.example/landed?cid=7": LANDED,
+        "b.example/late": LANDED,
+    }
+    async with net(replies) as here, tracing(tracer="browser") as (backend, _):
+        assert end_of(await traced(backend, here)) == LANDING
+
+
 async def test_a_page_that_requests_have_left_connects_a_websocket_through_the_leased_ip() -> None:
     script = f"fetch('/where'); new WebSocket('ws://b.example/socket').onerror = () => {{ location = '{LANDING}' }}"
     replies: Replies = {**ASKING, "ads.example/asks": says(f"<body><script>{script}</script>")}
@@ -600,12 +632,10 @@ async def test_a_browser_that_opens_no_tab_in_time_goes_on_with_its_traces(monke
             await until(lambda: "/where" in [request.target for request in here.plain.requests])
             [slow] = browsers()
             stopped = descendants(slow)
-            for pid in stopped:
-                os.kill(pid, signal.SIGSTOP)
+            signal_all(stopped, signal.SIGSTOP)
             nursery.start_soon(note)
             await until(lambda: len(browsers()) == 2)
-            for pid in stopped:
-                os.kill(pid, signal.SIGCONT)
+            signal_all(stopped, signal.SIGCONT)
         assert ends == [LANDING, LANDING]
         await until(lambda: slow not in browsers() and len(browsers()) == 1)
 

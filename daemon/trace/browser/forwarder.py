@@ -12,7 +12,7 @@ import base64
 import hmac
 import math
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import trio
@@ -34,6 +34,13 @@ UNLIMITED = 1 << 62
 USER = "trace"
 LOGIN_HOST = "login.invalid"
 LOGIN_URL = f"http://{LOGIN_HOST}/"  # refused, but the browser has logged in then
+
+
+def login_for(challenge: Mapping[str, str], password: str) -> dict[str, str]:
+    """The browser's answer to a request for a login: to the forwarder it logs in, and to nothing else."""
+    if challenge.get("source") != "Proxy":
+        return {"response": "CancelAuth"}
+    return {"response": "ProvideCredentials", "username": USER, "password": password}
 
 
 class Forwarder:

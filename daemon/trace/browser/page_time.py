@@ -5,12 +5,20 @@ timer besides, which leads elsewhere: a timer must not come before what takes le
 passes as fast as real time at first. Then it passes faster, by a share of what has passed already, because of two times
 of which one is much longer, the order stays. While a worker may answer, it passes as fast as real time again.
 
+Animations and transitions have real time too, but the browser can be told how much of one has passed. So one ends when
+as much of the page's time has passed as it takes, and its last moment passes in real time.
+
 The time stands still while the page waits for the network, because the leased IP is slower than a visitor's own. After
 PATIENCE_S it passes as fast as real time, until a step ends by itself: some answers never come.
 """
 
+from daemon.trace.browser.protocol_types import Params
+
 FIRST_MS = 150.0  # so long it passes as fast as real time
 WORKER_S = 3.0  # so long too, from the start of a worker or a WebSocket
+ENDING_S = 0.05  # so long as well, for the frames in which an animation ends
+ENDING_MS = 1.0  # what is left of an animation then
+ANIMATIONS_MAX = 100  # of one page that run at once
 STEP_S = 0.025  # of real time after each step; a busy machine takes longer for the step, and for what real time brings
 GROWTH = 0.4  # a later step, as a share of the time that has passed
 PATIENCE_S = 1.0  # of real time for a step that the network holds up
@@ -28,14 +36,40 @@ class PageTime:
         """A page is shown."""
         self._passed_ms = self._waits_until = self._step_ms = 0.0
         self._is_stalled = False
+        self._animations: dict[str, tuple[float, float]] = {}  # when each ends, on the page's clock and on its own
         self.patience_s = PATIENCE_S  # for the current step
 
     def rewind(self) -> None:
         """A navigation of the page came to nothing. Nobody knows what of the current step passed meanwhile."""
+        self._animations = {
+            name: (due_ms - self._passed_ms, end_ms) for name, (due_ms, end_ms) in self._animations.items()
+        }
         self._passed_ms = 0.0
 
     def begin_worker(self, now: float) -> None:
         self._waits_until = now + WORKER_S
+
+    def begin_animation(self, animation: Params) -> None:
+        """One that the browser has begun or changed: a CSS animation, a transition, or one of a script."""
+        self._animations.pop(animation["id"], None)
+        source, rate = animation.get("source", {}), animation["playbackRate"]
+        has_end = source.keys() >= {"duration", "iterations"} and "viewOrScrollTimeline" not in animation
+        if not has_end or animation["playState"] != "running" or rate <= 0:
+            return
+        end_ms = source["delay"] + source["duration"] * source["iterations"] + source["endDelay"]
+        left_ms = end_ms - (animation.get("currentTime") or 0.0)
+        if left_ms > ENDING_MS and len(self._animations) < ANIMATIONS_MAX:
+            self._animations[animation["id"]] = self._passed_ms + left_ms / rate, end_ms
+
+    def ending(self, now: float) -> list[tuple[str, float]]:
+        """The animations that end now, each with the time that its own clock must have."""
+        ended = [(name, end_ms) for name, (due_ms, end_ms) in self._animations.items() if due_ms <= self._passed_ms]
+        for name, _ in ended:
+            del self._animations[name]
+        # An animation may begin when another one ends, for ever. So a longer step comes before time is slow again.
+        if ended and now >= self._waits_until and self._passed_ms < self.whole_ms + END_MS:
+            self._waits_until = now + ENDING_S
+        return [(name, end_ms - ENDING_MS) for name, end_ms in ended]
 
     def step_ms(self, now: float) -> float:
         """What passes next."""

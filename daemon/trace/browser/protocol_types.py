@@ -6,6 +6,7 @@ from typing import Any
 
 from daemon.trace.page.html import Jump
 from daemon.trace.walk.cookies import Cookie
+from daemon.trace.walk.steps import Identity
 from daemon.web.headers import RawHeaders, parsed, wire_url
 
 Params = dict[str, Any]
@@ -67,3 +68,9 @@ def cookie_of(cookie: Cookie) -> Params:
     where = {"url": f"{scheme}://{cookie.domain}/"} if cookie.host_only else {"domain": f".{cookie.domain}"}
     same_site = {"sameSite": cookie.same_site} if cookie.same_site else {}
     return {**known, **where, **same_site, "secure": cookie.secure, "httpOnly": cookie.http_only}
+
+
+def agent_of(identity: Identity) -> Params:
+    """The parameters of Emulation.setUserAgentOverride. The browser adds the weights of the languages."""
+    languages = {"acceptLanguage": ",".join(identity.languages)} if identity.languages else {}
+    return {"userAgent": identity.user_agent, **languages}

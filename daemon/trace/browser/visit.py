@@ -15,11 +15,11 @@ import trio
 
 from daemon.trace.browser.cdp import REFUSED, BrowserGone, Params
 from daemon.trace.browser.course import Course, follows
-from daemon.trace.browser.forwarder import LOGIN_URL, USER
+from daemon.trace.browser.forwarder import LOGIN_URL, login_for
 from daemon.trace.browser.net_errors import ABORTED
 from daemon.trace.browser.page_time import PageTime
 from daemon.trace.browser.process import Tab
-from daemon.trace.browser.protocol_types import KINDS, PATTERNS, answer_of, cookie_of, jump_of, raw_headers
+from daemon.trace.browser.protocol_types import KINDS, PATTERNS, agent_of, answer_of, cookie_of, jump_of, raw_headers
 from daemon.trace.browser.resources import Resources
 from daemon.trace.page.html import Jump
 from daemon.trace.walk.hops import Fetch, GaveUp, Landed, LeftAt
@@ -39,7 +39,7 @@ class Visit:
         self._course = course
         self._password = password
         self._hop_timeout_s = hop_timeout_s
-        self._ends_at = self._deadline = ends_at
+        self._ends_at = self._deadline = self._page_ends_at = ends_at
         self._network_id = ""  # of the document's request
         self._left: LeftAt | None = None  # a page that need not be requested
         self._is_shown = self._is_loaded = False  # whether the course's page is
@@ -47,7 +47,6 @@ class Visit:
         self._is_leaving = False  # it has begun a navigation whose request has not paused yet
         self._resources = Resources(tab, allow_private=course.walk.limits.allow_private)  # of the page that is shown
         self._time = PageTime(course.walk.limits.refresh_max_s)  # of the page that is shown
-        self._page_ends_at = 0.0
         self._is_lingering = False  # the page's time stands still until the deadline, for what real time brings
         self._has_virtual_time = True
         self._time_command = 0  # the number of the last command for it
@@ -62,6 +61,8 @@ class Visit:
             "Page.frameNavigated": self._navigated,
             "Page.loadEventFired": self._loaded,
             "Emulation.virtualTimeBudgetExpired": self._time_passed,
+            "Animation.animationStarted": self._animated,
+            "Animation.animationUpdated": self._animated,
             "Target.attachedToTarget": self._attached,
             "Network.webSocketCreated": self._worker_begins,
             "Page.javascriptDialogOpening": self._dialog,
@@ -96,13 +97,10 @@ class Visit:
             return
         fetch, self._left = first
         tab, walk = self._tab, self._course.walk
-        agent: Params = {"userAgent": walk.identity.user_agent}
-        if languages := walk.identity.languages:
-            agent["acceptLanguage"] = ",".join(languages)  # the browser adds the weights
-        await tab.send("Emulation.setUserAgentOverride", **agent)
+        await tab.send("Emulation.setUserAgentOverride", **agent_of(walk.identity))
         await tab.send("Network.enable", maxTotalBufferSize=0, maxResourceBufferSize=0)
-        await tab.send("Inspector.enable")
-        await tab.send("Page.enable")
+        for domain in ("Inspector", "Page", "Animation"):
+            await tab.send(f"{domain}.enable")
         await tab.send("Emulation.setFocusEmulationEnabled", enabled=True)
         await tab.send("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
         if cookies := [cookie_of(cookie) for cookie in walk.jar.cookies()]:
@@ -217,10 +215,7 @@ class Visit:
             course.late()
 
     async def _log_in(self, params: Params) -> None:
-        """Logs in to the forwarder, and nowhere else."""
-        answer = {"response": "CancelAuth"}
-        if params["authChallenge"].get("source") == "Proxy":
-            answer = {"response": "ProvideCredentials", "username": USER, "password": self._password}
+        answer = login_for(params["authChallenge"], self._password)
         await self._tab.send("Fetch.continueWithAuth", requestId=params["requestId"], authChallengeResponse=answer)
 
     # The page
@@ -284,6 +279,11 @@ class Visit:
             self._is_lingering = True
             rest_s = LEAVE_S if self._is_leaving else self._time.rest_s
             self._deadline = min(trio.current_time() + rest_s, self._ends_at)
+            for name, time_ms in self._time.ending(trio.current_time()):
+                await self._tab.send("Animation.seekAnimations", animations=[name], currentTime=time_ms)
+
+    async def _animated(self, params: Params) -> None:
+        self._time.begin_animation(params["animation"])
 
     async def _attached(self, params: Params) -> None:
         if "worker" in params["targetInfo"]["type"]:
