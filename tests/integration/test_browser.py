@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -536,13 +536,26 @@ SLOWLY = Reply((b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(LANDING), b"\
 def browsers() -> list[int]:
     """The guards of this process's browsers."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [
-        int(child) for child in children if guard.__file__ in Path(f"/proc/{child}/cmdline").read_text().split("\0")
-    ]
+    return [pid for pid in map(int, children) if guard.__file__ in command_of(pid)]
 
 
 def is_zygote(pid: int) -> bool:
-    return b"--type=zygote" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return "--type=zygote" in command_of(pid)
+
+
+def command_of(pid: int) -> list[str]:
+    """The words of its command line; none if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
+def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
+    """A process of a browser may have ended meanwhile."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def is_alive(pid: int) -> bool:
@@ -593,8 +606,7 @@ async def test_a_browser_that_can_start_no_process_for_a_tab_is_replaced(monkeyp
     async with tracing(tracer="browser") as (backend, _), net(dict(ASKING)) as here:
         assert end_of(await traced(backend, here)) == LANDING
         [guarded] = browsers()
-        for pid in filter(is_zygote, descendants(guarded)):
-            os.kill(pid, signal.SIGKILL)
+        signal_all(filter(is_zygote, descendants(guarded)), signal.SIGKILL)
         with trio.fail_after(10):
             assert end_of(await traced(backend, here)) == LANDING
 
@@ -607,8 +619,7 @@ async def test_a_trace_does_not_wait_for_a_browser_that_hangs(monkeypatch: pytes
             async def stop() -> None:
                 await until(lambda: "/where" in [request.target for request in here.plain.requests])
                 [guarded] = browsers()
-                for pid in descendants(guarded):
-                    os.kill(pid, signal.SIGSTOP)
+                signal_all(descendants(guarded), signal.SIGSTOP)
 
             nursery.start_soon(stop)
             with trio.fail_after(4):

@@ -51,15 +51,16 @@ class PageTime:
 
     def begin_animation(self, animation: Params) -> None:
         """One that the browser has begun or changed: a CSS animation, a transition, or one of a script."""
-        self._animations.pop(animation["id"], None)
-        source, rate = animation.get("source", {}), animation["playbackRate"]
-        has_end = source.keys() >= {"duration", "iterations"} and "viewOrScrollTimeline" not in animation
-        if not has_end or animation["playState"] != "running" or rate <= 0:
+        name, source, rate = animation["id"], animation.get("source") or {}, animation.get("playbackRate") or 1.0
+        self._animations.pop(name, None)
+        duration_ms, iterations = source.get("duration"), source.get("iterations")  # none: without an end
+        is_running = animation.get("playState") == "running" and rate > 0 and "viewOrScrollTimeline" not in animation
+        if not is_running or duration_ms is None or iterations is None:
             return
-        end_ms = source["delay"] + source["duration"] * source["iterations"] + source["endDelay"]
+        end_ms = (source.get("delay") or 0.0) + duration_ms * iterations + (source.get("endDelay") or 0.0)
         left_ms = end_ms - (animation.get("currentTime") or 0.0)
         if left_ms > ENDING_MS and len(self._animations) < ANIMATIONS_MAX:
-            self._animations[animation["id"]] = self._passed_ms + left_ms / rate, end_ms
+            self._animations[name] = self._passed_ms + left_ms / rate, end_ms
 
     def ending(self, now: float) -> list[tuple[str, float]]:
         """The animations that end now, each with the time that its own clock must have."""

@@ -687,8 +687,8 @@ function refreshIn(text) {
   const named = exec(/^url[\t\n\f\r ]*=[\t\n\f\r ]*/i, rest);
   if (named !== null) rest = slice(rest, named[0].length);
   if ((named !== null || !test(/^u/i, rest)) && test(/^['"]/, rest)) {
-    const end = indexOf(rest, rest[0], 1);
-    rest = end < 0 ? slice(rest, 1) : slice(rest, 1, end);
+    const found = exec(rest[0] === "'" ? /^'([^]*)'/ : /^"([^]*)"/, rest); // Chromium reads until the last one
+    rest = found === null ? slice(rest, 1) : found[1];
   }
   const url = parsedUrl(rest, documentBase(), page.request.encoding);
   return url === null || url.protocol === "javascript:" ? null : { delay, href: url.href };
