@@ -2958,6 +2958,7 @@ reflect(of("textarea"), "name placeholder autocomplete dirName wrap", "", "disab
 reflect(of("button"), "name value formEnctype formMethod formTarget", "formAction", "disabled formNoValidate");
 reflect(of("meta"), "name content httpEquiv:http-equiv media scheme");
 reflect(of("script"), "type charset crossOrigin integrity referrerPolicy event htmlFor:for fetchPriority", "src", "defer noModule");
+reflect(of("details"), "name", "", "open");
 reflect(of("iframe"), "name width height allow loading referrerPolicy scrolling frameBorder align srcdoc sandbox", "src", "allowFullscreen");
 reflect(of("img"), "alt srcset sizes crossOrigin loading name align border decoding referrerPolicy", "src", "isMap", "width height");
 each(["audio", "video"], (tag) => reflect(of(tag), "preload crossOrigin", "src", "autoplay controls loop"));
@@ -4304,7 +4305,6 @@ const MISSED = bare({
   HTMLTableElement: `align bgColor border caption cellPadding cellSpacing createCaption createTBody createTFoot createTHead deleteCaption
     deleteRow deleteTFoot deleteTHead frame insertRow rows rules summary tBodies tFoot tHead width`,
   HTMLDialogElement: `close closedBy open requestClose returnValue show showModal`,
-  HTMLDetailsElement: `name open`,
   HTMLFieldSetElement: `checkValidity disabled elements name reportValidity setCustomValidity type validationMessage validity willValidate`,
   CharacterData: `after appendData before deleteData insertData nextElementSibling previousElementSibling replaceData replaceWith
     substringData`,
