@@ -9,7 +9,8 @@ Animations and transitions have real time too, but the browser can be told how m
 as much of the page's time has passed as it takes, and its last moment passes in real time.
 
 The time stands still while the page waits for the network, because the leased IP is slower than a visitor's own. After
-PATIENCE_S it passes as fast as real time, until a step ends by itself: some answers never come.
+PATIENCE_S it passes as fast as real time, until a step ends by itself: some answers never come. These steps are long,
+so that one ends by itself on a busy machine too.
 """
 
 from daemon.trace.browser.protocol_types import Params
@@ -22,6 +23,7 @@ ANIMATIONS_MAX = 100  # of one page that run at once
 STEP_S = 0.025  # of real time after each step; a busy machine takes longer for the step, and for what real time brings
 GROWTH = 0.4  # a later step, as a share of the time that has passed
 PATIENCE_S = 1.0  # of real time for a step that the network holds up
+STALLED_MS = 250.0  # a step after such a one; it is given as much of real time
 MARGIN_MS, END_MS = 250.0, 50.0  # after refresh_max_s, for what is due then; and, in short steps, for what follows
 
 
@@ -74,10 +76,10 @@ class PageTime:
 
     def step_ms(self, now: float) -> float:
         """What passes next."""
-        step_ms = STEP_S * 1000
+        step_ms = STALLED_MS if self._is_stalled else STEP_S * 1000
         if FIRST_MS <= self._passed_ms < self.whole_ms and now >= self._waits_until and not self._is_stalled:
             step_ms = min(self._passed_ms * GROWTH, self.whole_ms - self._passed_ms)
-        self.patience_s, self._is_stalled = STEP_S if self._is_stalled else PATIENCE_S, False
+        self.patience_s, self._is_stalled = STALLED_MS / 1000 if self._is_stalled else PATIENCE_S, False
         self._passed_ms += step_ms
         self._step_ms = step_ms
         return step_ms
@@ -85,10 +87,10 @@ class PageTime:
     def stall(self) -> float | None:
         """The current step has not ended within `patience_s`. Returns what passes of it now; None: all."""
         self._is_stalled = True
-        if self._step_ms <= STEP_S * 1000:
+        if self._step_ms <= STALLED_MS:
             return None
-        self._passed_ms -= self._step_ms - STEP_S * 1000
-        self._step_ms = STEP_S * 1000
+        self._passed_ms -= self._step_ms - STALLED_MS
+        self._step_ms = STALLED_MS
         return self._step_ms
 
     @property
