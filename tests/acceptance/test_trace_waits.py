@@ -25,7 +25,7 @@ from tests.support.processes import (
 from tests.support.waiting import until
 
 US, DE = ("127.2.11.1", "127.2.11.2", "127.2.11.3"), ("127.2.11.9",)
-TIMEOUT_S = "6"  # for a slow machine to learn why it waits
+TIMEOUT_S = "12"  # for a slow machine to learn why it waits
 COOLDOWN_S = 600
 SETTINGS: Mapping[str, Mapping[str, object]] = {
     "trace": {"allow_private": True},
