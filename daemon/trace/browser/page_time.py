@@ -1,9 +1,9 @@
-"""The own time of a page that a tab shows: its timers see it, and it passes in steps that the browser is told. Pure.
+"""The virtual clock of a page in a tab. The page's timers run by this clock, which the browser advances in steps. Pure.
 
-Frames, disks, and the browser's other processes have real time alone. A page that waits for one of them often has a
-timer besides, which leads elsewhere: a timer must not come before what takes less time in reality. So the page's time
-passes as fast as real time at first. Then it passes faster, by a share of what has passed already, because of two times
-of which one is much longer, the order stays. While a worker may answer, it passes as fast as real time again.
+Frames, disks, and the browser's other processes run in real time only. A page that waits for one of them often has a
+fallback timer, which leads elsewhere. A timer must not fire before an event that takes less time in reality. So the
+clock runs as fast as real time at first. Each later step is a share of the time that has passed: of two delays of which
+one is much longer, the shorter one still ends first. While a worker may answer, the clock runs as fast as real time.
 
 Animations and transitions have real time too, but the browser can be told how much of one has passed. So one ends when
 as much of the page's time has passed as it takes, and its last moment passes in real time.

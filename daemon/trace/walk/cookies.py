@@ -77,8 +77,8 @@ class Jar:
     def header(self, url: URL, page: URL | None = None, method: str = "GET") -> str:
         """The value of the Cookie header for a navigation to `url` (5.8), or "".
 
-        `page`: the page that navigates there, also by redirects; None: nobody's. Cookies with longer paths come first,
-        then older cookies.
+        `page`: the page that started the navigation, or None if no page did. Cookies with longer paths come first, then
+        older cookies.
         """
         is_foreign = page is not None and bool(self._cookies) and not is_same_site(url, page)
         kept_back = _NOT_TO_OTHER_SITES[method == "POST"] if is_foreign else frozenset[str]()
