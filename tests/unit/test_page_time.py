@@ -116,9 +116,10 @@ def test_what_is_left_of_an_animation_depends_on_its_clock() -> None:
         {"source": {}},
         {"playState": "paused"},
         {"playbackRate": -1},
+        {"playbackRate": 0},
         {"viewOrScrollTimeline": {"axis": "vertical"}},
     ],
-    ids=["for ever", "without an effect", "paused", "backwards", "by scrolling"],
+    ids=["for ever", "without an effect", "paused", "backwards", "standing still", "by scrolling"],
 )
 def test_an_animation_that_comes_to_no_end_by_itself_is_left_alone(changes: Params) -> None:
     time = PageTime(10.0)

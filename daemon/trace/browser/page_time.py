@@ -53,7 +53,7 @@ class PageTime:
 
     def begin_animation(self, animation: Params) -> None:
         """One that the browser has begun or changed: a CSS animation, a transition, or one of a script."""
-        name, source, rate = animation["id"], animation.get("source") or {}, animation.get("playbackRate") or 1.0
+        name, source, rate = animation["id"], animation.get("source") or {}, animation.get("playbackRate", 1.0)
         self._animations.pop(name, None)
         duration_ms, iterations = source.get("duration"), source.get("iterations")  # none: without an end
         is_running = animation.get("playState") == "running" and rate > 0 and "viewOrScrollTimeline" not in animation
