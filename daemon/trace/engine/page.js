@@ -1089,8 +1089,8 @@ const RUNS_ANSWERS = new RegExp(join([
 const SHOWS_MARKUP = /\.\s*(?:innerHTML|outerHTML)\s*\+?=(?!=)|insertAdjacentHTML\(|\.html\(/;
 const SHOWS_PART = /(?:\.\s*(?:innerHTML|outerHTML)\s*\+?=(?!=)\s*|insertAdjacentHTML\([^,]*,\s*)[\w$.]+\.(?:html|markup|content|fragment|code|body|snippet)\b/i;
 const READS_TEXT = /\.text\(\s*\)|\bresponseText\b|\.response\b/, OF_DATA = /JSON\.parse\([^)]*\)?/g;
-/** Whether the page's scripts may run what a server has answered. */
 const RUNNING_TEXT_MAX = 32768; // characters of scripts that are looked through
+/** Whether the page's scripts may run what a server has answered. */
 function runsAnswers() {
   const text = page.textsRun;
   return text.length > RUNNING_TEXT_MAX || test(RUNS_ANSWERS, text) || test(SHOWS_PART, text) ||
@@ -1624,7 +1624,6 @@ function usesFirst(callback) {
 function addListener(record, type, callback, options) {
   if (callback === null || callback === undefined) return;
   awaitsEvent(record, type, callback);
-  if (contains(UNSEEN_EVENTS, type)) awaits(type);
   const capture = typeof options === "object" && options !== null ? !!options.capture : !!options;
   const once = typeof options === "object" && options !== null && !!options.once;
   const signal = typeof options === "object" && options !== null && options.signal ? own(options.signal) : null;
@@ -1641,6 +1640,7 @@ const OF_ANIMATIONS = /^(?:webkit)?(?:animation|transition)(?:start|run|iteratio
 const OF_SCROLLING = /^scroll(?:end)?$/; // by a script
 /** Notes that a page may leave by such an event. */
 function awaitsEvent(record, type, callback) {
+  if (contains(UNSEEN_EVENTS, type)) awaits(type);
   const isOfPage = record === windowRecord || record === documentRecord || record === documentElement() || record === theBody();
   if (typeof callback === "function" && (test(OF_ANIMATIONS, type) || (isOfPage && test(OF_THE_MOUSE, type)) ||
     (page.scrolls && test(OF_SCROLLING, type))) && mayLeave(functionText(callback))) awaits("the event " + type);
@@ -1686,7 +1686,6 @@ function compiled(record, type, text) {
 }
 function setHandler(record, type, value) {
   const callback = typeof value === "function" ? value : null;
-  if (contains(UNSEEN_EVENTS, type) && callback) awaits(type);
   if (callback) awaitsEvent(record, type, callback);
   mine(record, "handlers")[type] = callback && bare({ callback });
 }
